@@ -1,0 +1,1 @@
+"""What the listings show: queries that return plain rows."""

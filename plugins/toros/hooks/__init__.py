@@ -1,0 +1,1 @@
+"""Hooks: how Airflow's processes reach the science database."""

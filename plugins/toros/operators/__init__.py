@@ -1,0 +1,1 @@
+"""Operators: thin Airflow wrappers, one for each atomic step."""

@@ -1,0 +1,1 @@
+"""Sensors: conditions on the stream that a DAG waits for."""

@@ -1,0 +1,389 @@
+"""Measure: everything that a solved frame shows - sources, magnitudes, zero point, quality, and its picture."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable, Table
+from astropy.time import Time
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from toros.catalogues import reference_stars
+from toros.caveats import Caveat
+from toros.errors import NoCatalogue, NoSources, TooFewStars
+from toros.models import Astrometry, Pawprint, PhotometricZeroPoint, QualityMeasure, Source
+from toros.models.base import HEALPIX_ORDER
+from toros.quality.judge import Colour, Verdict, judge
+from toros.quality.limits import QualityLimits, read_limits
+from toros.science.calibrate import variance_of
+from toros.science.healpix import cells_of
+from toros.science.picture import draw_frame, encode_png
+from toros.science.sources import Measurement, SourceFlag, measure_sources
+from toros.science.zero_point import ZeroPoint, measure_zero_point
+from toros.steps.load import split_name
+from toros.steps.photometry_rules import PhotometryRules, ReferenceBand, read_photometry_rules
+from toros.steps.step import ProductFile, Step, Work
+from toros.store import fits_file
+from toros.store.fits_table import write_table
+
+UNFIT = (
+    SourceFlag.SATURATED
+    | SourceFlag.EDGE
+    | SourceFlag.BAD_PIXELS
+    | SourceFlag.COSMIC_RAY
+    | SourceFlag.EXTENDED
+)
+"""Sources with these flags say nothing about the zero point."""
+
+MATCH_FWHM = 0.7
+"""A source is a star of the catalogue if it lies within so many FWHM of it."""
+
+CLEAR_SNR = 20.0
+"""Shapes of fainter sources are mostly noise."""
+
+POGSON = 2.5 / np.log(10)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A solved frame as plain values."""
+
+    frame: ProductFile
+    name: str
+    night: dt.date
+    epoch: float
+    """Julian year."""
+    exptime: float
+    filter: str | None
+    camera: str
+    pixel_scale: float
+    ra: float
+    dec: float
+    measured: Mapping[str, float]
+    """What earlier steps have measured on it."""
+    best: Mapping[tuple[str, str], float]
+    """The highest zero point of this camera and filter on earlier nights, by catalogue and band."""
+    rules: PhotometryRules
+    limits: QualityLimits
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A solved frame with its pixels, and the stars of the catalogue that are on it."""
+
+    rows: Rows
+    header: fits.Header
+    data: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    reference: tuple[Table, ReferenceBand] | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured."""
+
+    inputs: Inputs
+    measurement: Measurement
+    sources: QTable
+    zero_point: ZeroPoint | None
+    limiting_magnitude: float | None
+    measures: tuple[tuple[str, float, str], ...]
+    verdict: Verdict
+    caveats: tuple[Caveat, ...]
+    picture: bytes
+
+
+class Measure(Step[Rows, Inputs, Result]):
+    """Measure the sources of a frame, its zero point, and how good it is; a red frame goes no further."""
+
+    name = "measure"
+    version = "1"
+    takes = Pawprint
+    from_state = "wcs_solved"
+    to_state = "measured"
+    error_state = "failed_to_measure"
+    groups = ("science",)
+
+    def query(self, session: Session, item: Pawprint, work: Work) -> Rows:
+        solution = session.scalars(
+            select(Astrometry)
+            .where(Astrometry.pawprint_id == item.id)
+            .order_by(Astrometry.id.desc())
+            .limit(1)
+        ).one()
+        return Rows(
+            frame=ProductFile.newest(session, item, "calibrated"),
+            name=item.name,
+            night=item.night,
+            epoch=float(Time(item.jd, format="jd", scale="utc").jyear),
+            exptime=item.exptime,
+            filter=item.filter,
+            camera=item.campaign.ccd.profile,
+            pixel_scale=solution.pixel_scale,
+            ra=solution.ra,
+            dec=solution.dec,
+            measured=_measured(session, item),
+            best=_best_zero_points(session, item),
+            rules=read_photometry_rules(work.settings.photometry_rules),
+            limits=read_limits(work.settings.quality_limits),
+        )
+
+    def extract(self, rows: Rows, work: Work) -> Inputs:
+        path = work.open(rows.frame)
+        image = fits_file.inspect(path)
+        height, width = image.shape
+        reach = np.hypot(height, width) / 2 * rows.pixel_scale / 3600
+        return Inputs(
+            rows,
+            image.header,
+            image.rows()[slice(0, height)],
+            fits_file.inspect(path, "MASK").rows()[slice(0, height)],
+            _reference(rows, reach, work),
+        )
+
+    def transform(self, inputs: Inputs) -> Result:
+        rows = inputs.rows
+        variance = variance_of(inputs.data, read_noise=float(inputs.header.get("RDNOISE", 0.0)))
+        measurement = measure_sources(inputs.data, inputs.mask, variance)
+        if not len(measurement.sources):
+            raise NoSources(f"{rows.name}: nothing stands out of the noise")
+        wcs = WCS(inputs.header)
+        sources = _on_sky(measurement.sources, wcs)
+        zero_point, caveats = _zero_point(inputs, measurement, wcs)
+        limit = None
+        if zero_point is not None:
+            _add_magnitudes(sources, zero_point, rows.exptime)
+            limit = float(zero_point.magnitude(measurement.limiting_flux, rows.exptime))
+        measures = tuple(_measures(rows, measurement, zero_point, limit))
+        verdict = judge(
+            {**rows.measured, **{name: value for name, value, _ in measures}}, rows.limits, rows.camera
+        )
+        title = f"{rows.name}  {rows.filter or ''}  {rows.exptime:g} s"
+        marked = (sources["x"].value, sources["y"].value, np.asarray(sources["flags"]))
+        picture = encode_png(draw_frame(inputs.data, inputs.mask, sources=marked, wcs=wcs, title=title))
+        return Result(
+            inputs, measurement, sources, zero_point, limit, measures, verdict, tuple(caveats), picture
+        )
+
+    def write(self, result: Result, work: Work) -> None:
+        rows = result.inputs.rows
+        stem, _ = split_name(rows.name)
+        caveats = (*(Caveat(caveat) for caveat in rows.frame.caveats), *result.caveats)
+        made_of = (rows.frame.id,)
+        table = work.stage("sources", rows.night, stem, ".fits", caveats=caveats, inputs=made_of)
+        write_table(table, result.sources, "SOURCES", _cards(result, work.run_id))
+        picture = work.stage("picture", rows.night, stem, ".png", caveats=caveats, inputs=made_of)
+        picture.write_bytes(result.picture)
+        for name, value, unit in result.measures:
+            work.measure(name, value, unit, result.verdict.colours.get(name))
+        if result.verdict.colour is Colour.RED:
+            reds = [str(reason) for reason in result.verdict.reasons if reason.colour is Colour.RED]
+            work.leave("failed_quality", "; ".join(reds))
+
+    def load(self, session: Session, item: Pawprint, result: Result, work: Work) -> None:
+        session.execute(insert(Source), list(_source_rows(result.sources, item.id, work.run_id)))
+        zero_point, reference = result.zero_point, result.inputs.reference
+        if zero_point is not None and reference is not None:
+            stars, band = reference
+            session.add(
+                PhotometricZeroPoint(
+                    pawprint_id=item.id,
+                    steprun_id=work.run_id,
+                    band=band.band,
+                    catalogue=stars.meta["catalogue"],
+                    zero_point=zero_point.value,
+                    error=zero_point.error,
+                    colour_term=zero_point.colour_term,
+                    scatter=zero_point.scatter,
+                    transparency=zero_point.transparency,
+                    n_stars=zero_point.n_stars,
+                    limiting_magnitude=result.limiting_magnitude,
+                )
+            )
+
+
+# ------------------------------------------------------------------------------------------------ rows
+
+
+def _measured(session: Session, item: Pawprint) -> dict[str, float]:
+    """Return what was measured on an item, the newest value of each measure."""
+    query = (
+        select(QualityMeasure.name, QualityMeasure.value)
+        .where(QualityMeasure.item_id == item.id)
+        .order_by(QualityMeasure.id)
+    )
+    return dict(session.execute(query).all())
+
+
+def _best_zero_points(session: Session, item: Pawprint) -> dict[tuple[str, str], float]:
+    rows = session.execute(
+        select(
+            PhotometricZeroPoint.catalogue,
+            PhotometricZeroPoint.band,
+            func.max(PhotometricZeroPoint.zero_point),
+        )
+        .join(PhotometricZeroPoint.pawprint)
+        .where(
+            Pawprint.campaign_id == item.campaign_id,
+            Pawprint.night
+            < item.night,  # not of this one: what comes out must not depend on which frame was first
+            Pawprint.filter.is_(None) if item.filter is None else Pawprint.filter == item.filter,
+            PhotometricZeroPoint.n_stars >= 10,
+        )
+        .group_by(PhotometricZeroPoint.catalogue, PhotometricZeroPoint.band)
+    )
+    return {(catalogue, band): value for catalogue, band, value in rows}
+
+
+def _source_rows(sources: QTable, pawprint_id: int, steprun_id: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of table Source; what is not finite is NULL."""
+    columns = {
+        "ra": sources["ra"].value,
+        "dec": sources["dec"].value,
+        "healpix": cells_of(sources["ra"].value, sources["dec"].value, HEALPIX_ORDER),
+        "x": sources["x"].value,
+        "y": sources["y"].value,
+        "flux": sources["flux_psf"].value,
+        "flux_err": sources["flux_psf_err"].value,
+        "aper_flux": sources["flux_aper_corrected"].value,
+        "aper_flux_err": sources["flux_aper_corrected_err"].value,
+        "snr": np.asarray(sources["snr"]),
+        "fwhm": sources["fwhm"].value,
+        "ellipticity": np.asarray(sources["ellipticity"]),
+        "mag": sources["mag"].value,
+        "mag_err": sources["mag_err"].value,
+        "flags": np.asarray(sources["flags"]),
+    }
+    plain = (column.tolist() for column in columns.values())
+    for values in zip(*plain, strict=True):
+        finite = (value if value == value else None for value in values)  # NaN is not equal to itself
+        yield {
+            "pawprint_id": pawprint_id,
+            "steprun_id": steprun_id,
+            **dict(zip(columns, finite, strict=True)),
+        }
+
+
+def _cards(result: Result, run_id: int) -> fits.Header:
+    """Return the cards that tell what the table belongs to."""
+    rows, header = result.inputs.rows, fits.Header()
+    header["FRAME"] = rows.frame.path
+    header["EXPTIME"] = (rows.exptime, "[s] exposure time")
+    header["FILTER"] = rows.filter or ""
+    if result.zero_point is not None:
+        header["ZEROPNT"] = (result.zero_point.value, "[mag] of one electron per second")
+        header["ZEROERR"] = (result.zero_point.error, "[mag] its error")
+    header["STEPRUN"] = (run_id, "run that made this file")
+    return header
+
+
+# ------------------------------------------------------------------------------------------------ magnitudes
+
+
+def _reference(rows: Rows, reach: float, work: Work) -> tuple[Table, ReferenceBand] | None:
+    """Return the stars of the first band that serves the filter and that a catalogue has there."""
+    tried: set[str] = set()
+    for band in rows.rules.bands_for(rows.filter):
+        try:
+            stars = reference_stars(work.settings.catalogues, rows.ra, rows.dec, reach, rows.epoch, band=band)
+        except NoCatalogue:
+            tried.add(band)
+            continue
+        return stars, rows.rules.reference_band(rows.filter, {*stars.colnames} - tried)
+    return None
+
+
+def _on_sky(sources: QTable, wcs: WCS) -> QTable:
+    """Add right ascension and declination, and room for magnitudes."""
+    ra, dec = wcs.all_pix2world(sources["x"].value, sources["y"].value, 0)
+    sources = sources.copy()
+    sources["ra"], sources["dec"] = np.mod(ra, 360.0) * u.deg, dec * u.deg
+    sources["mag"] = sources["mag_err"] = np.full(len(sources), np.nan) * u.mag
+    return sources
+
+
+def _zero_point(inputs: Inputs, measurement: Measurement, wcs: WCS) -> tuple[ZeroPoint | None, list[Caveat]]:
+    """Compare the sources with the stars of the catalogue."""
+    if inputs.reference is None:
+        return None, [Caveat.NO_ZERO_POINT]
+    stars, band = inputs.reference
+    source, star = _matched(measurement, wcs, stars)
+    found, matched = measurement.sources[source], stars[star]
+    error = f"{band.band}_err"
+    try:
+        zero_point = measure_zero_point(
+            found["flux_psf"].value,
+            found["flux_psf_err"].value,
+            inputs.rows.exptime,
+            matched["mag"],
+            matched[error] if error in matched.colnames else None,
+            None if band.colour is None else matched[band.colour[0]] - matched[band.colour[1]],
+            reference_colour=band.reference_colour,
+            position=(found["x"].value, found["y"].value),
+            shape=(inputs.data.shape[0], inputs.data.shape[1]),
+            nominal=inputs.rows.best.get((stars.meta["catalogue"], band.band)),
+        )
+    except TooFewStars:
+        return None, [Caveat.NO_ZERO_POINT]
+    return zero_point, [Caveat.BAND_APPROXIMATE] if band.approximate else []
+
+
+def _matched(measurement: Measurement, wcs: WCS, stars: Table) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return good sources and the stars of the catalogue that they are; whoever has two partners has none."""
+    table = measurement.sources
+    good = np.flatnonzero((np.asarray(table["flags"]) & int(UNFIT)) == 0)
+    x, y = wcs.all_world2pix(stars["ra"], stars["dec"], 0, quiet=True)
+    at_star = np.column_stack([x, y])
+    on_frame = np.flatnonzero(np.isfinite(at_star).all(axis=1))
+    places = np.column_stack([table["x"].value, table["y"].value])[good]
+    reach = MATCH_FWHM * measurement.star_shape.fwhm
+    pairs = cKDTree(places).query_ball_tree(cKDTree(at_star[on_frame]), reach)
+    source = np.array([number for number, near in enumerate(pairs) if len(near) == 1], np.intp)
+    star = np.array([near[0] for near in pairs if len(near) == 1], np.intp)
+    _, first, count = np.unique(star, return_index=True, return_counts=True)
+    single = first[count == 1]
+    return good[source[single]], on_frame[star[single]]
+
+
+def _add_magnitudes(sources: QTable, zero_point: ZeroPoint, exptime: float) -> None:
+    flux, error = sources["flux_psf"].value, sources["flux_psf_err"].value
+    sources["mag"] = zero_point.magnitude(flux, exptime) * u.mag
+    sources["mag_err"] = np.where(flux > 0, POGSON * error / np.where(flux > 0, flux, 1.0), np.nan) * u.mag
+
+
+# ------------------------------------------------------------------------------------------------ quality
+
+
+def _measures(
+    rows: Rows, measurement: Measurement, zero_point: ZeroPoint | None, limit: float | None
+) -> Iterator[tuple[str, float, str]]:
+    """Yield the numbers that say how good the frame is."""
+    shape, table = measurement.star_shape, measurement.sources
+    yield "star_count", measurement.n_stars, ""
+    if shape.n_stars:
+        yield "fwhm", shape.fwhm * rows.pixel_scale, "arcsec"
+        yield "trailing", shape.ellipticity, ""
+    clear = (np.asarray(table["snr"]) > CLEAR_SNR) & (np.asarray(table["flags"]) == 0)
+    if clear.any():
+        yield "ellipticity", float(np.median(table["ellipticity"][clear])), ""
+    sky = measurement.background
+    levels = sky.levels.mean(axis=(0, 1))[sky.usable]
+    yield "background_gradient", float(np.ptp(levels) / max(abs(sky.typical_level), 1.0)), ""
+    if zero_point is None:
+        return
+    yield "zero_point", zero_point.value, "mag"
+    yield "zero_point_error", zero_point.error, "mag"
+    if limit is not None:
+        yield "limiting_magnitude", limit, "mag"
+    if zero_point.transparency is not None:
+        yield "transparency", zero_point.transparency, ""

@@ -1,0 +1,1 @@
+"""Product files: staging, atomic publication, layout; and FITS files as they come and as we write them."""

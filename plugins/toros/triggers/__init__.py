@@ -1,0 +1,1 @@
+"""Triggers: what wakes the DAGs up. They run in Airflow's triggerer."""
