@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from stacking_steps import FIELDS
 from the_command import Toros, items_in
 
@@ -142,6 +144,11 @@ def test_a_folder_can_be_loaded_that_nobody_watches(toros: Toros, tmp_path: Path
     (folder / "holiday.fits").write_text("no FITS")
     (attempt,) = [a for a in toros("load", folder, "--json").data if a["step"] == "load"]
     assert (attempt["result"], attempt["code"]) == (Result.FAILED, "not_fits")
+
+
+def test_a_file_written_just_before_is_loaded(toros: Toros, tmp_path: Path) -> None:
+    fits.PrimaryHDU(np.zeros((2, 2))).writeto(tmp_path / "inbox" / "just now.fits")
+    assert [a["result"] for a in toros("load", "--json").data if a["step"] == "load"] == [Result.FAILED]
 
 
 def test_a_file_that_still_grows_is_left_for_the_next_time(

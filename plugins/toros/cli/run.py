@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,10 @@ def load(
 
     Files that are still being written, or that were left alone for too short a time, are left for the next time.
     """
+    from toros.store.inbox import QUIET_SECONDS
+
     runner = open_runner()
+    time.sleep(QUIET_SECONDS)  # so that whatever was whole when the command was given is taken
     if folders:
         runner = replace(runner, settings=replace(runner.settings, inbox=tuple(folders)))
     attempts = _until_quiet(runner, _steps_of(runner, "ingest"), None)
