@@ -54,6 +54,11 @@ with DAG(
                 "review",
                 "solve_by_hand",
                 "measure",
+                "difference",
+                "find_candidates",
+                "plan_stacks",
+                "stack",
+                "choose_reference",
             ],
         ),
         "item_id": Param(

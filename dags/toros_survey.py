@@ -1,4 +1,4 @@
-"""From the watched folder to measured frames, within seconds of their arrival."""
+"""From the watched folder to what is new on the sky, within seconds of a frame's arrival."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from toros.config import load_settings
 from toros.operators.batches import BatchOperator, LoadOperator, ScienceFramesOperator
 from toros.operators.steps import (
     CleanOperator,
+    DifferenceOperator,
+    FindCandidatesOperator,
     MeasureOperator,
     PreprocessOperator,
     RetrySolveOperator,
@@ -19,9 +21,10 @@ from toros.operators.steps import (
 )
 from toros.operators.verdict import VerdictOperator
 from toros.operators.wake import ImageTypeBranchOperator, MoreFramesOperator, WakeMastersOperator
+from toros.operators.wake_stacks import WakeStacksOperator
 
 DOC = """
-### From the watched folder to measured frames
+### From the watched folder to what is new on the sky
 
 A file in a watched folder wakes this DAG up, and so does `toros_masters`; every ten minutes it looks by itself.
 
@@ -30,6 +33,8 @@ A file in a watched folder wakes this DAG up, and so does `toros_masters`; every
 * Science frames are calibrated, placed on the sky and measured, one mapped task per frame. A frame that waits for its
   masters is *skipped* here and comes back when they are there; one that cannot be processed *fails*, and the others
   go on.
+* A measured frame is compared with the reference of its field, and what is new is kept with its probability of being
+  real. While the field has no reference the frame waits, and is skipped here; `toros_stack` makes one.
 * A frame that its pointing does not place on the sky is tried once more in a wider field, and then put on the review
   list: a person says where it points (`toros solve`), and it goes on from there.
 
@@ -51,7 +56,7 @@ THE_FRAME = "{{ ti.xcom_pull('science_frames')[ti.map_index] }}"
 
 with DAG(
     "toros_survey",
-    description="Register what the camera wrote, calibrate it, place it on the sky and measure it",
+    description="Register what the camera wrote, calibrate and measure it, and find what is new",
     doc_md=DOC,
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC"),
@@ -137,9 +142,23 @@ with DAG(
             trigger_rule=TriggerRule.ONE_SUCCESS,
             doc_md="Positions, magnitudes, zero point and quality of everything in the frame.",
         )
+        difference = DifferenceOperator(
+            task_id="difference",
+            item_id=THE_FRAME,
+            map_index_template="{{ frame }}",
+            pool=load_settings().pixel_pool,
+            doc_md="What has changed since the reference of the field? Skipped while the field has none.",
+        )
+        candidates = FindCandidatesOperator(
+            task_id="candidates",
+            item_id=THE_FRAME,
+            map_index_template="{{ frame }}",
+            pool=load_settings().pixel_pool,
+            doc_md="What stands out of the difference, how probably it is real, and which object it is.",
+        )
         clean >> preprocess >> solve
         solve >> Label("not found") >> retry_solve >> Label("not found") >> review
-        [solve, retry_solve] >> measure
+        [solve, retry_solve] >> measure >> Label("reference exists") >> difference >> candidates
 
     more_frames = MoreFramesOperator(
         task_id="more_frames",
@@ -147,6 +166,12 @@ with DAG(
         asset=MORE_FRAMES,
         trigger_rule=TriggerRule.ALL_DONE,
         doc_md="Wake this DAG up once more if frames were left over.",
+    )
+    wake_stacks = WakeStacksOperator(
+        task_id="wake_stacks",
+        trigger_dag_id="toros_stack",
+        trigger_rule=TriggerRule.ALL_DONE,
+        doc_md="Wake up `toros_stack`, once for every field with frames that are in no stack yet.",
     )
     verdict = VerdictOperator(
         task_id="verdict",
@@ -161,6 +186,6 @@ with DAG(
         >> Label("science")
         >> science_frames
         >> exposure.expand(frame=science_frames.output)
-        >> more_frames
+        >> [more_frames, wake_stacks]
     )
-    [wake_masters, more_frames] >> verdict
+    [wake_masters, more_frames, wake_stacks] >> verdict

@@ -29,6 +29,7 @@ class Caveat(StrEnum):
     COSMIC_RAYS_NOT_SOUGHT = "cosmic_rays_not_sought"
     BAND_APPROXIMATE = "band_approximate"
     NO_ZERO_POINT = "no_zero_point"
+    IN_REFERENCE = "in_reference"
 
 
 LEGEND: dict[Caveat, str] = {
@@ -53,4 +54,5 @@ LEGEND: dict[Caveat, str] = {
     Caveat.COSMIC_RAYS_NOT_SOUGHT: "cosmic rays were not looked for",
     Caveat.BAND_APPROXIMATE: "magnitudes refer to a catalogue band that is only like the filter's",
     Caveat.NO_ZERO_POINT: "no magnitudes: no catalogue has stars of a fitting band in the frame",
+    Caveat.IN_REFERENCE: "the frame is part of the reference that was subtracted: what it shows is weakened",
 }

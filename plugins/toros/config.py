@@ -104,6 +104,13 @@ OPTIONS: tuple[Option, ...] = (
         "/data/toros/photometry.toml",
     ),
     Option(
+        "survey_rules",
+        "string",
+        "",
+        "File that says how frames are stacked, compared and searched (TOML); it replaces the shipped one.",
+        "/data/toros/survey.toml",
+    ),
+    Option(
         "catalogues_dir",
         "string",
         "",
@@ -175,6 +182,7 @@ class Settings:
     rules: Path | None
     quality_limits: Path | None
     photometry_rules: Path | None
+    survey_rules: Path | None
     catalogues_dir: Path | None
     step_modules: tuple[str, ...]
     raw_files: Literal["copy", "link"]
@@ -218,6 +226,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         rules=_path(raw["rules"]),
         quality_limits=_path(raw["quality_limits"]),
         photometry_rules=_path(raw["photometry_rules"]),
+        survey_rules=_path(raw["survey_rules"]),
         catalogues_dir=_path(raw["catalogues_dir"]),
         step_modules=tuple(_words(raw["step_modules"])),
         raw_files=raw_files,  # type: ignore[arg-type]  # narrowed above; mypy keeps str

@@ -35,7 +35,8 @@
     │   ├── Superseded              superseded
     │   └── Vanished                vanished
     ├── NothingToDo             no work found: skipped, not failed
-    │   └── WaitingForMaster        waiting_for_master
+    │   ├── WaitingForMaster        waiting_for_master
+    │   └── WaitingForReference     waiting_for_reference
     └── Misconfigured           a person must act: fails at once and says what to do
         ├── BadParameters           bad_parameters      (also a ValueError)
         ├── BadProfile              bad_profile
@@ -349,6 +350,12 @@ class WaitingForMaster(NothingToDo):
     """A frame waits for the master frames of its night."""
 
     code = "waiting_for_master"
+
+
+class WaitingForReference(NothingToDo):
+    """A frame waits for the first reference of its field."""
+
+    code = "waiting_for_reference"
 
 
 # ----------------------------------------------------------------------------------------- misconfigured

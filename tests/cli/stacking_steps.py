@@ -7,7 +7,7 @@ import datetime as dt
 from sqlalchemy.orm import Session
 
 from toros.errors import BadProfile, NotFits, StorageUnavailable, TorosError, WaitingForMaster
-from toros.models import Stack
+from toros.models import Field, Stack
 from toros.steps.step import Step, Work
 
 TROUBLES: dict[str, Exception] = {
@@ -32,11 +32,13 @@ class AskForStacks(Step[None, None, None]):
         if session.query(Stack).count():
             raise WaitingForMaster("all that was wanted is there")
 
-    def write(self, result: None, work: Work) -> None:
-        for field in FIELDS:
-            night = dt.date(2026, 11, 20) if field != "as good" else dt.date(2026, 11, 21)
-            new = Stack(field=field, night=night, version=1, ra=0.0, dec=0.0, healpix=0)
-            work.spawn(new, "stack_wanted")
+    def load(self, session: Session, item: None, result: None, work: Work) -> None:
+        here = {"ra": 0.0, "dec": 0.0, "healpix": 0}
+        for name in FIELDS:
+            night = dt.date(2026, 11, 20) if name != "as good" else dt.date(2026, 11, 21)
+            field = Field(name=name, campaign_id=1, radius=1.0, **here)
+            session.add(field)
+            work.spawn(Stack(field=field, set_key=name, night=night, version=1, **here), "stack_wanted")
 
 
 class MakeStack(Step[str, str, str]):
@@ -51,7 +53,7 @@ class MakeStack(Step[str, str, str]):
     groups = ("stacking",)
 
     def query(self, session: Session, item: Stack, work: Work) -> str:
-        return item.field
+        return item.field.name
 
     def transform(self, inputs: str) -> str:
         if inputs in TROUBLES:

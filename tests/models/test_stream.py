@@ -17,6 +17,7 @@ from toros.models import (
     Arrival,
     CalFile,
     Candidate,
+    Field,
     Delivery,
     Item,
     Lineage,
@@ -79,7 +80,7 @@ def a_run(session: Session, **columns: Any) -> StepRun:
 
 @pytest.fixture
 def stream(database: Database) -> Database:
-    """A database with a pawprint (1), a run (1), a raw product (1) and a candidate (1)."""
+    """A database with a pawprint (1), a run (1), a raw product (1), a field (1) and a candidate (2)."""
     with database.write() as session:
         run = a_run(session)
         pawprint = frame(Pawprint)
@@ -97,16 +98,16 @@ def stream(database: Database) -> Database:
                     checksum="c",
                     steprun_id=run.id,
                 ),
-                Candidate(
-                    pawprint_id=pawprint.id, steprun_id=run.id, mag=19, mag_err=0.1, ra=10, dec=41, healpix=7
-                ),
+                Field(name="J0040+4100", campaign_id=1, ra=10, dec=41, healpix=7, radius=0.5),
                 QualityMeasure(item_id=pawprint.id, steprun_id=run.id, name="fwhm", value=2.5, unit="pixel"),
                 AlertRule(name="new object", severity="high", definition={}),
             ]
         )
         session.flush()
-        session.add(Alert(alertrule_id=1, subject="candidate 1", details={}))
-        session.add(Vote(candidate_id=1, person="Martin", choice="real"))
+        seen = candidate()
+        session.add_all([Alert(alertrule_id=1, subject="candidate 2", details={}), seen])
+        session.flush()
+        session.add(Vote(candidate_id=seen.id, person="Martin", choice="real"))
         session.flush()
         session.add(Delivery(alert_id=1, channel="email", recipient="shift@example.org"))
     return database
@@ -118,7 +119,7 @@ def product(**columns: Any) -> Product:
 
 
 def candidate(**columns: Any) -> Candidate:
-    good = {"pawprint_id": 1, "steprun_id": 1, "mag": 19, "mag_err": 0.1, "ra": 10, "dec": 41, "healpix": 7}
+    good = {"state_id": 5, "state_count": 1, "field_id": 1, "ra": 10, "dec": 41, "healpix": 7}
     return Candidate(**(good | columns))
 
 
@@ -153,9 +154,12 @@ WRONG: dict[str, Callable[[], object]] = {
     "a measure without value": lambda: QualityMeasure(item_id=1, steprun_id=1, name="sky", value=None),
     "a candidate beyond the pole": lambda: candidate(dec=-90.5),
     "a candidate past the circle": lambda: candidate(ra=360),
-    "a second vote of one person": lambda: Vote(candidate_id=1, person="Martin", choice="bogus"),
-    "a vote for nothing": lambda: Vote(candidate_id=1, person="Bruno", choice="maybe"),
-    "an alert told twice": lambda: Alert(alertrule_id=1, subject="candidate 1", details={}),
+    "a second field of one name": lambda: Field(
+        name="J0040+4100", campaign_id=1, ra=10, dec=41, healpix=7, radius=0.5
+    ),
+    "a second vote of one person": lambda: Vote(candidate_id=2, person="Martin", choice="bogus"),
+    "a vote for nothing": lambda: Vote(candidate_id=2, person="Bruno", choice="maybe"),
+    "an alert told twice": lambda: Alert(alertrule_id=1, subject="candidate 2", details={}),
     "a message sent twice": lambda: Delivery(alert_id=1, channel="email", recipient="shift@example.org"),
     "a delivery in limbo": lambda: Delivery(alert_id=1, channel="sms", recipient="+54", status="lost"),
     "a state of one name twice": lambda: State(name="raw_data", order=9, is_error=False),
@@ -175,7 +179,7 @@ def test_what_cannot_be_is_refused(stream: Database, what: str) -> None:
         lambda: frame(Pawprint, checksum="1", exptime=0.0, filter=None),
         lambda: frame(CalFile, checksum="1", imagetype="Flat"),
         lambda: product(checksum="c"),
-        lambda: Vote(candidate_id=1, person="Bruno", choice="unsure"),
+        lambda: Vote(candidate_id=2, person="Bruno", choice="unsure"),
         lambda: candidate(ra=0, dec=90),
         lambda: Delivery(alert_id=1, channel="sms", recipient="shift@example.org"),
     ],
@@ -207,7 +211,7 @@ def test_a_run_ends_once_and_fails_with_a_code(stream: Database, ending: dict[st
         session.execute(update(StepRun).values(**ending))
 
 
-@pytest.mark.parametrize("model", [Pawprint, StepRun, Candidate, State])
+@pytest.mark.parametrize("model", [Field, StepRun, Candidate, State])
 def test_a_row_that_others_point_at_cannot_go(stream: Database, model: type[Model]) -> None:
     with pytest.raises(IntegrityError), stream.write() as session:
         session.execute(delete(model.__table__))  # type: ignore[arg-type]
@@ -218,7 +222,10 @@ def test_numbers_name_one_thing_only(stream: Database) -> None:
         session.add_all([frame(CalFile, checksum="1"), master()])
     with stream.read() as session:
         items = session.scalars(select(Item).order_by(Item.id)).all()
-        assert [(item.id, type(item)) for item in items] == [(1, Pawprint), (2, CalFile), (3, MasterCal)]
+        assert [(item.id, type(item)) for item in items] == [
+            *((1, Pawprint), (2, Candidate)),
+            *((3, CalFile), (4, MasterCal)),
+        ]
         assert repr(items[0]) == "<Pawprint 1: raw_data>"
 
 

@@ -8,6 +8,7 @@ import io
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from toros.sim import (
     Conditions,
     RawFrame,
     SimulatedCamera,
+    Transient,
+    add_transients,
     azulcito,
     build_detector,
     camera_wcs,
@@ -36,6 +39,7 @@ from toros.sim import (
     take_light,
     write_profile,
 )
+from toros.sim.plan import julian_date
 from toros.steps.clean import Clean, CleanCalibration
 from toros.steps.combine import CombineBias, CombineDark, CombineFlat
 from toros.steps.discover import Discover
@@ -104,11 +108,15 @@ class Telescope:
         *,
         density: float = 5.0,
         conditions: Conditions = TYPICAL,
+        offset: tuple[float, float] = (0.0, 0.0),
+        transients: Sequence[Transient] = (),
         **cards: Any,
     ) -> list[str]:
-        wcs = camera_wcs(self.camera, 75.0, -25.0)
+        """Take frames of one field; ``offset`` is that of the pointing from it, degrees in either coordinate."""
+        wcs = camera_wcs(self.camera, 75.0 + offset[0], -25.0 + offset[1])
         reach = (max(self.camera.shape) * self.camera.pixel_scale + 40) / 3600
         sources = sky_field(75.0, -25.0, reach, density=density)
+        sources = add_transients(sources, transients, julian_date(self.moment))
         return [
             self.write(
                 "light",

@@ -1,6 +1,7 @@
 -- Which science frames can be worked on now? Those that never failed come first, then the oldest: frames for which
 -- a person must act first must not stand in the way of new ones.
--- They are on their way to be measured, and held by nobody. A frame that waits for its masters is left out until a
+-- They are on their way to be searched, and held by nobody. A measured frame whose field has no reference is left
+-- out until there is one. A frame that waits for its masters is left out until a
 -- master of its camera was finished (or given up) after the frame was last looked at, or until it has waited
 -- long enough. It is the moments that count: the run that made the master may have begun before.
 -- Frames that arrived before the moment waited_since (the parameter) have waited long enough.
@@ -10,8 +11,18 @@ JOIN pawprint ON pawprint.id = item.id
 JOIN state ON state.id = item.state_id
 JOIN campaign ON campaign.id = pawprint.campaign_id
 WHERE state.name IN ('raw_data', 'cleaned_data', 'preprocessed_data', 'failed_wcs_solve', 'failed_wcs_retry',
-                     'wcs_solved')
+                     'wcs_solved', 'measured', 'differenced')
   AND item.claimed_by_id IS NULL
+  AND (
+      state.name != 'measured'
+      OR EXISTS (
+          SELECT 1
+          FROM reference
+          WHERE reference.field_id = pawprint.field_id
+            AND COALESCE(reference.filter, '') = COALESCE(pawprint.filter, '')
+            AND reference.valid_until IS NULL
+      )
+  )
   AND NOT EXISTS (
       SELECT 1
       FROM steprun AS wait

@@ -42,6 +42,7 @@ from toros.catalogues.table_files import (
 )
 from toros.errors import BadCatalogue, BadParameters, ItemBusy, NoCatalogue
 from toros.science.healpix import cells_of, positions_of, unit_vectors
+from toros.science.magnitudes import POGSON
 from toros.store.store import translated_os_errors
 
 Stars = dict[str, NDArray[Any]]
@@ -53,7 +54,6 @@ _IMPOSSIBLE_MOTION = 11_000.0
 _MAGNITUDES = (-30.0, 50.0)
 """Limits of what is a magnitude; files write 99.999 for unknown ones."""
 
-_POGSON = 2.5 / np.log(10)
 _ORDER = 14
 _COVERAGE_ORDER = 7
 _SORTED_ROWS = 1 << 20
@@ -241,7 +241,7 @@ class _Reader:
         for band, column in self.columns.errors.items():
             error = numbers(piece[column])[kept]
             if is_flux_over_error(column):
-                error = _POGSON / np.where(error > 0, error, np.nan)
+                error = POGSON / np.where(error > 0, error, np.nan)
             found[f"{band}_err"] = _within(error, 0.0, 10.0).astype("f4")
         dark = np.logical_and.reduce([np.isnan(found[band]) for band in self.columns.bands])
         self.without_magnitude += int(dark.sum())

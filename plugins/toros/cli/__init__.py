@@ -14,6 +14,7 @@ from toros import __version__
 from toros.cli import (
     astrometry,
     camera,
+    candidate,
     catalogue,
     configuration,
     demo,
@@ -70,6 +71,8 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 
+app.add_typer(candidate.app, name="candidate", rich_help_panel="Look")
+app.add_typer(candidate.references_app, name="reference", rich_help_panel="Look")
 app.add_typer(master.app, name="master", rich_help_panel="Care")
 app.add_typer(observatory.app, name="observatory", rich_help_panel="Set up")
 app.add_typer(observatory.campaigns_app, name="campaign", rich_help_panel="Set up")

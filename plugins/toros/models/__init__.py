@@ -10,6 +10,8 @@ from toros.models.runs import RUN_STATUSES, Software, StepInput, StepRun
 from toros.models.sky import (
     Astrometry,
     Candidate,
+    Detection,
+    Field,
     PhotometricZeroPoint,
     Reference,
     Source,
@@ -33,7 +35,9 @@ __all__ = [
     "Candidate",
     "Combination",
     "Delivery",
+    "Detection",
     "Exposure",
+    "Field",
     "Item",
     "Lineage",
     "MasterCal",

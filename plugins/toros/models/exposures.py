@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 from toros.models.base import Model, UTCDateTime
 from toros.models.observatory import Campaign
 from toros.models.stream import Item
+
+if TYPE_CHECKING:
+    from toros.models.sky import Field
 
 CALIBRATION_TYPES = ("Bias", "Dark", "Flat")
 
@@ -123,6 +126,10 @@ class Pawprint(ExposureColumns, Item):
     __mapper_args__ = {"polymorphic_identity": "Pawprint"}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(ForeignKey("item.id"), primary_key=True)
+    field_id: Mapped[int | None] = mapped_column(ForeignKey("field.id"), index=True)
+    """The region of the sky it shows, known when it is measured."""
+
+    field: Mapped[Field | None] = relationship()
 
 
 class CalFile(ExposureColumns, Item):

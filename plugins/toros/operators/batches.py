@@ -147,3 +147,25 @@ class WantedMastersOperator(TorosOperator):
         runner = self.runner(context)
         with runner.database.read() as session:
             return wanted_masters(session, self.imagetype)
+
+
+class WaitingItemsOperator(TorosOperator):
+    """List the items that wait for a step, also those that an earlier run could not finish.
+
+    Parameters
+    ----------
+    step : str
+        Name of the step.
+    """
+
+    def __init__(self, *, step: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+
+    def execute(self, context: Context) -> list[int]:
+        """Ask the science database."""
+        from toros.steps.pending import items_waiting_for
+
+        runner = self.runner(context)
+        with runner.database.read() as session:
+            return items_waiting_for(session, type(make_step(self.step, runner, None)))

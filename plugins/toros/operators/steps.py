@@ -47,6 +47,41 @@ class MeasureOperator(StepOperator):
     ui_color = "#7cc576"
 
 
+class DifferenceOperator(StepOperator):
+    """Subtract the reference of its field from a measured frame (to ``differenced``)."""
+
+    step = "difference"
+    ui_color = "#8fc7c2"
+
+
+class FindCandidatesOperator(StepOperator):
+    """Find what is new in a difference image, and score it (to ``searched``)."""
+
+    step = "find_candidates"
+    ui_color = "#6fb5b0"
+
+
+class PlanStacksOperator(StepOperator):
+    """Ask for a stack of every field that is quiet and has measured frames in no stack yet."""
+
+    step = "plan_stacks"
+    ui_color = "#f7e1d3"
+
+
+class StackOperator(StepOperator):
+    """Combine the frames of a field into a stack, aligned on the sky, without what is in one of them only."""
+
+    step = "stack"
+    ui_color = "#f1cbb3"
+
+
+class ChooseReferenceOperator(StepOperator):
+    """Make a stack the reference of its field, if it is the first or a better one."""
+
+    step = "choose_reference"
+    ui_color = "#e9b391"
+
+
 class PlanMastersOperator(StepOperator):
     """Ask for a master frame of every calibration set that is complete and not combined yet."""
 

@@ -18,13 +18,13 @@ from scipy.spatial import cKDTree
 
 from toros.errors import TooFewFrames, TooFewStars
 from toros.science.healpix import positions_of, unit_vectors
+from toros.science.magnitudes import POGSON
 from toros.science.noise import MAD_TO_SIGMA
 
 Values = NDArray[np.float64]
 Numbers = NDArray[np.intp]
 
 _ARCSEC = np.radians(1 / 3600)
-_POGSON = 2.5 / np.log(10)
 _LEAST_SCATTER = 5e-4
 """Magnitudes: no star is trusted to be steadier than this."""
 _CLIP_SIGMA = 4.0
@@ -221,7 +221,7 @@ def build_light_curve(
     unspoilt = np.where(flagged, np.nan, magnitudes)
     seen = np.isfinite(magnitudes[:, target])
     presence = np.isfinite(unspoilt[seen]).mean(axis=0)
-    candidates = (presence >= least_presence) & (_median(errors[seen]) <= _POGSON / least_snr)
+    candidates = (presence >= least_presence) & (_median(errors[seen]) <= POGSON / least_snr)
     candidates[target] = False
     candidates = _quietest(candidates, errors[seen], most)
     ensemble = fit_ensemble(unspoilt, np.where(flagged, np.nan, errors), candidates, fewest=fewest)
@@ -425,7 +425,7 @@ def _points(ensemble: Ensemble, magnitude: Values, error: Values, flagged: NDArr
             "mag": differential,
             "mag_err": total,
             "flux": flux,
-            "flux_err": flux * total / _POGSON,
+            "flux_err": flux * total / POGSON,
             "offset": ensemble.offset[frames],
             "offset_err": ensemble.error[frames],
             "n_comparison": ensemble.n_stars[frames],

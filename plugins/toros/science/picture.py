@@ -347,12 +347,12 @@ def _angle_in_words(arcsec: float) -> str:
 
 def _draw_title(picture: Image.Image, title: str, legend: list[tuple[str, Colour]]) -> None:
     """Write the title at the left of the first line, and the legend at its right."""
-    font, draw, middle = _font(), ImageDraw.Draw(picture), TITLE_HEIGHT / 2
+    font, draw, middle = draw_font(), ImageDraw.Draw(picture), TITLE_HEIGHT / 2
     right = picture.width - 8.0
     for words, colour in reversed(legend):
         draw.text((right, middle), words, colour, font, anchor="rm")
         right -= font.getlength(words) + 12
-    text = _shortened(_printable(title), right - 8)
+    text = _shortened(printable(title), right - 8)
     draw.text((8, middle), text, TEXT, font, anchor="lm")
 
 
@@ -361,14 +361,14 @@ def _draw_text(sky: Image.Image, at: NDArray[np.float64], text: str, anchor: str
         (float(at[0]), float(at[1])),
         text,
         TEXT,
-        _font(),
+        draw_font(),
         anchor=anchor,
         stroke_width=2,
         stroke_fill=BACKGROUND,
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Write a text on one line and without accents: the font that comes with Pillow has none."""
     bare = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return "".join(" " if c.isspace() else c if "!" <= c <= "~" else "?" for c in bare)
@@ -376,14 +376,15 @@ def _printable(text: str) -> str:
 
 def _shortened(text: str, width: float) -> str:
     """Cut a text that is longer than so many pixels."""
-    if _font().getlength(text) <= width:
+    if draw_font().getlength(text) <= width:
         return text
     fitting = (text[:end] + "..." for end in range(len(text), 0, -1))
-    return next((cut for cut in fitting if _font().getlength(cut) <= width), "")
+    return next((cut for cut in fitting if draw_font().getlength(cut) <= width), "")
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def draw_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of all that is written on pictures."""
     return ImageFont.load_default(_TEXT_SIZE)
 
 

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from toros.errors import BadParameters, TooFewStars
+from toros.science.magnitudes import POGSON
 from toros.science.noise import MAD_TO_SIGMA
 
 Values = NDArray[np.float64]
 
-_POGSON = 2.5 / np.log(10)
 _COLOUR_SPREAD = 0.1
 """Magnitudes (standard deviation) over which colours must spread for a colour term."""
 _LEAST_ERROR = 1e-4
@@ -215,7 +215,7 @@ class _Stars:
         with np.errstate(invalid="ignore", divide="ignore"):
             good = (electrons > 0) & (noise > 0) & np.isfinite(electrons + noise + m)
             offset = np.where(good, m + 2.5 * np.log10(np.abs(electrons) / exptime), np.nan)
-            error = np.hypot(_POGSON * noise / electrons, m_err)
+            error = np.hypot(POGSON * noise / electrons, m_err)
         return cls(offset, error, noise, exptime * 10 ** (-0.4 * m), c, x, y).taken(good)
 
     @property
@@ -234,7 +234,7 @@ class _Stars:
         """Return which stars should reach a signal-to-noise ratio, going by their catalogue magnitudes."""
         if not self.size:
             return np.zeros(0, np.bool_)
-        measured = _POGSON / self.error >= least_snr
+        measured = POGSON / self.error >= least_snr
         rough = np.median(self.offset[measured] if measured.any() else self.offset)
         expected = self.catalogue_rate * 10 ** (0.4 * rough)
         bright: NDArray[np.bool_] = expected >= least_snr * self.flux_err

@@ -17,6 +17,7 @@ from toros.models import Astrometry, Pawprint, PhotometricZeroPoint, Source
 from toros.models.cone import within
 from toros.science.healpix import is_within
 from toros.science.light_curve import LightCurve, build_light_curve
+from toros.science.magnitudes import POGSON
 from toros.science.sources import SourceFlag
 from toros.steps.photometry_rules import NO_FILTER
 
@@ -34,8 +35,6 @@ _SEARCH_RADIUS = 20.0
 
 _FALLBACK_RADIUS = 3.0
 """Arcsec, where the width of the stars is not known."""
-
-_POGSON = 2.5 / np.log(10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +179,7 @@ def _sources_of(
             "ra": columns[1],
             "dec": columns[2],
             "mag": -2.5 * np.log10(columns[3] / exptime),
-            "mag_err": _POGSON * columns[4] / columns[3],
+            "mag_err": POGSON * columns[4] / columns[3],
             "flagged": (columns[5].astype(int) & int(_SPOILT)) != 0,
         }
     )

@@ -11,7 +11,6 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable, Table
-from astropy.time import Time
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -25,16 +24,19 @@ from toros.models import Astrometry, Pawprint, PhotometricZeroPoint, QualityMeas
 from toros.models.base import HEALPIX_ORDER
 from toros.quality.judge import Colour, Verdict, judge
 from toros.quality.limits import QualityLimits, read_limits
-from toros.science.calibrate import variance_of
 from toros.science.healpix import cells_of
+from toros.science.magnitudes import POGSON
 from toros.science.picture import draw_frame, encode_png
 from toros.science.sources import Measurement, SourceFlag, measure_sources
 from toros.science.zero_point import ZeroPoint, measure_zero_point
+from toros.steps.fields import field_of
+from toros.steps.frames import Frame, epoch_of, read_frame
 from toros.steps.load import split_name
 from toros.steps.photometry_rules import PhotometryRules, ReferenceBand, read_photometry_rules
 from toros.steps.step import ProductFile, Step, Work
-from toros.store import fits_file
+from toros.steps.survey_rules import read_survey_rules
 from toros.store.fits_table import write_table
+from toros.store.psf_hdu import psf_hdu
 
 UNFIT = (
     SourceFlag.SATURATED
@@ -50,8 +52,6 @@ MATCH_FWHM = 0.7
 
 CLEAR_SNR = 20.0
 """Shapes of fainter sources are mostly noise."""
-
-POGSON = 2.5 / np.log(10)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ class Rows:
     """The highest zero point of this camera and filter on earlier nights, by catalogue and band."""
     rules: PhotometryRules
     limits: QualityLimits
+    field_radius: float
+    """Shorter sides of the frame."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,7 @@ class Inputs:
     """A solved frame with its pixels, and the stars of the catalogue that are on it."""
 
     rows: Rows
-    header: fits.Header
-    data: NDArray[np.float32]
-    mask: NDArray[np.uint8]
+    frame: Frame
     reference: tuple[Table, ReferenceBand] | None
 
 
@@ -115,17 +115,12 @@ class Measure(Step[Rows, Inputs, Result]):
     groups = ("science",)
 
     def query(self, session: Session, item: Pawprint, work: Work) -> Rows:
-        solution = session.scalars(
-            select(Astrometry)
-            .where(Astrometry.pawprint_id == item.id)
-            .order_by(Astrometry.id.desc())
-            .limit(1)
-        ).one()
+        solution = _solution(session, item)
         return Rows(
             frame=ProductFile.newest(session, item, "calibrated"),
             name=item.name,
             night=item.night,
-            epoch=float(Time(item.jd, format="jd", scale="utc").jyear),
+            epoch=epoch_of(item),
             exptime=item.exptime,
             filter=item.filter,
             camera=item.campaign.ccd.profile,
@@ -136,29 +131,21 @@ class Measure(Step[Rows, Inputs, Result]):
             best=_best_zero_points(session, item),
             rules=read_photometry_rules(work.settings.photometry_rules),
             limits=read_limits(work.settings.quality_limits),
+            field_radius=read_survey_rules(work.settings.survey_rules).fields.radius,
         )
 
     def extract(self, rows: Rows, work: Work) -> Inputs:
-        path = work.open(rows.frame)
-        image = fits_file.inspect(path)
-        height, width = image.shape
-        reach = np.hypot(height, width) / 2 * rows.pixel_scale / 3600
-        return Inputs(
-            rows,
-            image.header,
-            image.rows()[slice(0, height)],
-            fits_file.inspect(path, "MASK").rows()[slice(0, height)],
-            _reference(rows, reach, work),
-        )
+        frame = read_frame(work.open(rows.frame))
+        reach = np.hypot(*frame.data.shape) / 2 * rows.pixel_scale / 3600
+        return Inputs(rows, frame, _reference(rows, reach, work))
 
     def transform(self, inputs: Inputs) -> Result:
-        rows = inputs.rows
-        variance = variance_of(inputs.data, read_noise=float(inputs.header.get("RDNOISE", 0.0)))
-        measurement = measure_sources(inputs.data, inputs.mask, variance)
+        rows, frame = inputs.rows, inputs.frame
+        measurement = measure_sources(frame.data, frame.mask, frame.variance)
         if not len(measurement.sources):
             raise NoSources(f"{rows.name}: nothing stands out of the noise")
-        wcs = WCS(inputs.header)
-        sources = _on_sky(measurement.sources, wcs)
+        wcs = frame.wcs
+        sources = on_sky(measurement.sources, wcs)
         zero_point, caveats = _zero_point(inputs, measurement, wcs)
         limit = None
         if zero_point is not None:
@@ -170,7 +157,7 @@ class Measure(Step[Rows, Inputs, Result]):
         )
         title = f"{rows.name}  {rows.filter or ''}  {rows.exptime:g} s"
         marked = (sources["x"].value, sources["y"].value, np.asarray(sources["flags"]))
-        picture = encode_png(draw_frame(inputs.data, inputs.mask, sources=marked, wcs=wcs, title=title))
+        picture = encode_png(draw_frame(frame.data, frame.mask, sources=marked, wcs=wcs, title=title))
         return Result(
             inputs, measurement, sources, zero_point, limit, measures, verdict, tuple(caveats), picture
         )
@@ -181,7 +168,8 @@ class Measure(Step[Rows, Inputs, Result]):
         caveats = (*(Caveat(caveat) for caveat in rows.frame.caveats), *result.caveats)
         made_of = (rows.frame.id,)
         table = work.stage("sources", rows.night, stem, ".fits", caveats=caveats, inputs=made_of)
-        write_table(table, result.sources, "SOURCES", _cards(result, work.run_id))
+        psf = psf_hdu(result.measurement.psf)
+        write_table(table, result.sources, "SOURCES", _cards(result, work.run_id), [psf])
         picture = work.stage("picture", rows.night, stem, ".png", caveats=caveats, inputs=made_of)
         picture.write_bytes(result.picture)
         for name, value, unit in result.measures:
@@ -191,6 +179,8 @@ class Measure(Step[Rows, Inputs, Result]):
             work.leave("failed_quality", "; ".join(reds))
 
     def load(self, session: Session, item: Pawprint, result: Result, work: Work) -> None:
+        if work.state == self.to_state:
+            item.field = field_of(session, item, _solution(session, item), result.inputs.rows.field_radius)
         session.execute(insert(Source), list(_source_rows(result.sources, item.id, work.run_id)))
         zero_point, reference = result.zero_point, result.inputs.reference
         if zero_point is not None and reference is not None:
@@ -213,6 +203,12 @@ class Measure(Step[Rows, Inputs, Result]):
 
 
 # ------------------------------------------------------------------------------------------------ rows
+
+
+def _solution(session: Session, item: Pawprint) -> Astrometry:
+    """Return the newest plate solution of a solved frame."""
+    query = select(Astrometry).where(Astrometry.pawprint_id == item.id).order_by(Astrometry.id.desc())
+    return session.scalars(query.limit(1)).one()
 
 
 def _measured(session: Session, item: Pawprint) -> dict[str, float]:
@@ -303,7 +299,7 @@ def _reference(rows: Rows, reach: float, work: Work) -> tuple[Table, ReferenceBa
     return None
 
 
-def _on_sky(sources: QTable, wcs: WCS) -> QTable:
+def on_sky(sources: QTable, wcs: WCS) -> QTable:
     """Add right ascension and declination, and room for magnitudes."""
     ra, dec = wcs.all_pix2world(sources["x"].value, sources["y"].value, 0)
     sources = sources.copy()
@@ -330,7 +326,7 @@ def _zero_point(inputs: Inputs, measurement: Measurement, wcs: WCS) -> tuple[Zer
             None if band.colour is None else matched[band.colour[0]] - matched[band.colour[1]],
             reference_colour=band.reference_colour,
             position=(found["x"].value, found["y"].value),
-            shape=(inputs.data.shape[0], inputs.data.shape[1]),
+            shape=(inputs.frame.data.shape[0], inputs.frame.data.shape[1]),
             nominal=inputs.rows.best.get((stars.meta["catalogue"], band.band)),
         )
     except TooFewStars:

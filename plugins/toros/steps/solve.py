@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
 from astropy import units
 from astropy.io import fits
-from astropy.time import Time
-from numpy.typing import NDArray
 from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -28,6 +25,7 @@ from toros.science.healpix import cells_of
 from toros.science.picture import draw_frame, encode_png
 from toros.science.plate import Hint, PlateSolution, solve_plate
 from toros.steps.blind import BlindSolver
+from toros.steps.frames import Frame, epoch_of, read_frame
 from toros.steps.load import split_name
 from toros.steps.pointing import (
     Attempt,
@@ -41,7 +39,6 @@ from toros.steps.pointing import (
 from toros.steps.send_back import BY_HAND
 from toros.steps.step import Parameters, ProductFile, Step, Work
 from toros.store import fits_file
-from toros.store.fits_file import FitsImage
 from toros.store.fits_writer import FrameWriter, ccd_planes
 
 POINTING_RADIUS = 0.5
@@ -77,9 +74,7 @@ class Inputs:
     """A calibrated frame with its pixels, and where it may point."""
 
     rows: Rows
-    header: fits.Header
-    data: NDArray[np.float32]
-    mask: NDArray[np.uint8]
+    frame: Frame
     attempts: tuple[Attempt, ...]
     blind: BlindSolver | None
     """Where it may be asked, when nothing else leads to a solution."""
@@ -104,7 +99,7 @@ class SolveFrame(Step[Rows, Inputs, Result]):
     def pointings(self, session: Session, item: Pawprint) -> tuple[Pointing, ...]:
         """Say where the frame may point, the best hint first."""
 
-    def further(self, rows: Rows, image: FitsImage, work: Work) -> tuple[Pointing, ...]:  # noqa: ARG002
+    def further(self, rows: Rows, frame: Frame, work: Work) -> tuple[Pointing, ...]:  # noqa: ARG002
         """Say what files add to that; by default nothing."""
         return ()
 
@@ -117,16 +112,14 @@ class SolveFrame(Step[Rows, Inputs, Result]):
             ProductFile.newest(session, item, "calibrated"),
             item.name,
             item.night,
-            float(Time(item.jd, format="jd", scale="utc").jyear),
+            epoch_of(item),
             self.pointings(session, item),
             scale_of(session, item),
         )
 
     def extract(self, rows: Rows, work: Work) -> Inputs:
-        path = work.open(rows.frame)
-        image = fits_file.inspect(path)
-        height, width = image.shape
-        pointings = (*rows.pointings, *self.further(rows, image, work))
+        frame = read_frame(work.open(rows.frame))
+        pointings = (*rows.pointings, *self.further(rows, frame, work))
         blind = self.last_resort(rows, work)
         if not pointings and blind is None:
             raise NoPointing(
@@ -134,16 +127,14 @@ class SolveFrame(Step[Rows, Inputs, Result]):
             )
         return Inputs(
             rows,
-            image.header,
-            image.rows()[slice(0, height)],
-            fits_file.inspect(path, "MASK").rows()[slice(0, height)],
-            _attempts(pointings, rows.epoch, max(height, width), work),
+            frame,
+            _attempts(pointings, rows.epoch, max(frame.data.shape), work),
             blind,
         )
 
     def transform(self, inputs: Inputs) -> Result:
-        height, width = inputs.data.shape
-        stars = find_stars(inputs.data, inputs.mask)
+        height, width = inputs.frame.data.shape
+        stars = find_stars(inputs.frame.data, inputs.frame.mask)
         refused: Unprocessable | None = None
         last_resort = inputs.blind.attempts(stars, (height, width)) if inputs.blind else ()
         for attempt in chain(inputs.attempts, last_resort):
@@ -163,10 +154,11 @@ class SolveFrame(Step[Rows, Inputs, Result]):
             "calibrated", rows.night, f"{stem}-wcs", ".fits", caveats=caveats, inputs=(rows.frame.id,)
         )
         header = _header(result, work.run_id)
-        shape = result.inputs.data.shape
+        frame = result.inputs.frame
+        shape = frame.data.shape
         with FrameWriter(path, ccd_planes(shape, units.electron, header, has_uncertainty=False)) as writer:
-            writer.write("DATA", 0, result.inputs.data)
-            writer.write("MASK", 0, result.inputs.mask)
+            writer.write("DATA", 0, frame.data)
+            writer.write("MASK", 0, frame.mask)
         work.measure("astrometric_rms", solution.rms, "arcsec")
         work.measure("astrometric_stars", solution.n_stars)
         if result.attempt.pointing.method == "header":
@@ -207,8 +199,8 @@ class Solve(SolveFrame):
     def pointings(self, session: Session, item: Pawprint) -> tuple[Pointing, ...]:
         return pointings_of(session, item, POINTING_RADIUS)
 
-    def further(self, rows: Rows, image: FitsImage, work: Work) -> tuple[Pointing, ...]:  # noqa: ARG002
-        return pointing_of_header(image.header, image.shape, POINTING_RADIUS)
+    def further(self, rows: Rows, frame: Frame, work: Work) -> tuple[Pointing, ...]:  # noqa: ARG002
+        return pointing_of_header(frame.header, frame.data.shape, POINTING_RADIUS)
 
 
 class RetrySolveParameters(Parameters):
@@ -234,8 +226,8 @@ class RetrySolve(SolveFrame):
     def pointings(self, session: Session, item: Pawprint) -> tuple[Pointing, ...]:
         return pointings_of(session, item, POINTING_RADIUS)  # a frame beside it may have been solved since
 
-    def further(self, rows: Rows, image: FitsImage, work: Work) -> tuple[Pointing, ...]:
-        written = pointing_of_header(image.header, image.shape, POINTING_RADIUS)
+    def further(self, rows: Rows, frame: Frame, work: Work) -> tuple[Pointing, ...]:
+        written = pointing_of_header(frame.header, frame.data.shape, POINTING_RADIUS)
         doubts = (
             doubt
             for pointing in (*rows.pointings, *written)
@@ -359,7 +351,7 @@ def _solve(stars: Stars, attempt: Attempt, shape: tuple[int, int]) -> PlateSolut
 
 def _header(result: Result, run_id: int) -> fits.Header:
     """Return the header of the frame with the new WCS in the place of any other."""
-    header = result.inputs.header.copy(strip=True)
+    header = result.inputs.frame.header.copy(strip=True)
     for keyword in {keyword for keyword in header if WCS_CARDS.match(keyword)}:
         header.remove(keyword, remove_all=True)
     solution = result.solution

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
+from astropy.units import Unit
+from numpy.typing import NDArray
 
 from toros.store.store import translated_os_errors
 
 
-def write_table(path: Path, table: Table, name: str, header: fits.Header | None = None) -> None:
+def write_table(
+    path: Path,
+    table: Table,
+    name: str,
+    header: fits.Header | None = None,
+    further: Sequence[fits.ImageHDU] = (),
+) -> None:
     """Write a table as the first extension of a new FITS file.
 
     Units are written as astropy spells them: FITS's own list lacks the electron, which every reader knows.
@@ -25,6 +36,8 @@ def write_table(path: Path, table: Table, name: str, header: fits.Header | None 
         EXTNAME of the extension.
     header : astropy.io.fits.Header, optional
         Further cards of the extension.
+    further : sequence of ImageHDU
+        Extensions that follow it.
     """
     units = {column: table[column].unit for column in table.colnames}
     plain = Table({column: getattr(table[column], "value", table[column]) for column in table.colnames})
@@ -33,4 +46,19 @@ def write_table(path: Path, table: Table, name: str, header: fits.Header | None 
         if unit is not None:
             hdu.columns[column].unit = unit.to_string()
     with translated_os_errors(path):
-        hdu.writeto(path)
+        fits.HDUList([fits.PrimaryHDU(), hdu, *further]).writeto(path)
+
+
+def read_table(path: Path, name: str) -> QTable:
+    """Read a table that `write_table` wrote, with its units."""
+    with fits.open(path) as hdus:
+        hdu = hdus[name]
+        columns = {
+            column.name: _with_unit(np.asarray(hdu.data[column.name]), column.unit) for column in hdu.columns
+        }
+        return QTable(columns, meta=dict(hdu.header))
+
+
+def _with_unit(values: NDArray[Any], unit: str | None) -> NDArray[Any]:
+    native = values.astype(values.dtype.newbyteorder("="))
+    return native if unit is None else native * Unit(unit)

@@ -15,6 +15,7 @@ from toros.caveats import LEGEND
 from toros.models import (
     Arrival,
     CalFile,
+    Candidate,
     Combination,
     Item,
     Lineage,
@@ -317,10 +318,22 @@ _COLUMNS: dict[type[Item], tuple[tuple[str, str, str], ...]] = {
         ("Bias level still in it", "has_bias", ""),
     ),
     Stack: (
-        ("Field", "field", ""),
+        ("Field", "field.name", ""),
         ("Filter", "filter", ""),
         ("Night", "night", ""),
         ("Version", "version", ""),
+        ("Zero point", "zero_point", "mag"),
+        ("FWHM", "fwhm", "arcsec"),
+        ("Limiting magnitude", "limiting_magnitude", "mag"),
+    ),
+    Candidate: (
+        ("Field", "field.name", ""),
+        ("Right ascension", "ra", "°"),
+        ("Declination", "dec", "°"),
+        ("What it may be", "kind_of_object", ""),
+        ("At its place", "counterpart", ""),
+        ("Score", "score", ""),
+        ("Predicted", "predicted", ""),
     ),
 }
 """For each kind: label, column (dots lead to related rows), unit."""
@@ -348,6 +361,11 @@ def _titles_of_kind(session: Session, kind: str, ids: list[int]) -> dict[int, st
         case "MasterCal":
             masters = session.scalars(select(MasterCal).where(MasterCal.id.in_(ids)))
             return {row.id: f"{set_in_words(row.set_key)} of {row.night} v{row.version}" for row in masters}
+        case "Stack":
+            return {row.id: row.name for row in session.scalars(select(Stack).where(Stack.id.in_(ids)))}
+        case "Candidate":
+            found = session.scalars(select(Candidate).where(Candidate.id.in_(ids)))
+            return {row.id: row.name for row in found}
         case _:
             return {item_id: f"{kind} {item_id}" for item_id in ids}
 

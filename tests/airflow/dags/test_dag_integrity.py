@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .local_airflow import LocalAirflow
 
 REPOSITORY = Path(__file__).parents[3]
-DAG_IDS = ["toros_masters", "toros_step", "toros_survey"]
+DAG_IDS = ["toros_masters", "toros_stack", "toros_step", "toros_survey"]
 
 PARSE = """
 import hashlib, json, sys, warnings
@@ -86,14 +86,17 @@ def test_the_survey_reads_as_a_stream(dags: dict[str, DAG]) -> None:
         "image_type": {"clean_calibration", "science_frames"},
         "clean_calibration": {"wake_masters"},
         "wake_masters": {"verdict"},
-        "science_frames": {"exposure.clean", "more_frames"},
+        "science_frames": {"exposure.clean", "more_frames", "wake_stacks"},
         "exposure.clean": {"exposure.preprocess"},
         "exposure.preprocess": {"exposure.solve"},
         "exposure.solve": {"exposure.retry_solve", "exposure.measure"},
         "exposure.retry_solve": {"exposure.review", "exposure.measure"},
-        "exposure.review": {"more_frames"},
-        "exposure.measure": {"more_frames"},
+        "exposure.review": {"more_frames", "wake_stacks"},
+        "exposure.measure": {"exposure.difference"},
+        "exposure.difference": {"exposure.candidates"},
+        "exposure.candidates": {"more_frames", "wake_stacks"},
         "more_frames": {"verdict"},
+        "wake_stacks": {"verdict"},
         "verdict": set(),
     }
 
@@ -113,7 +116,20 @@ def test_masters_are_made_bias_first_then_dark_then_flat(dags: dict[str, DAG]) -
     }
 
 
-@pytest.mark.parametrize("dag_id", ["toros_masters", "toros_survey"])
+def test_a_field_is_stacked_before_its_reference_is_chosen(dags: dict[str, DAG]) -> None:
+    assert edges(dags["toros_stack"]) == {
+        "wait_for_quiet_field": {"plan_stacks"},
+        "plan_stacks": {"stacks.wanted"},
+        "stacks.wanted": {"stacks.stack"},
+        "stacks.stack": {"references.new_stacks"},
+        "references.new_stacks": {"references.choose"},
+        "references.choose": {"wake_survey"},
+        "wake_survey": {"verdict"},
+        "verdict": set(),
+    }
+
+
+@pytest.mark.parametrize("dag_id", ["toros_masters", "toros_stack", "toros_survey"])
 def test_the_verdict_alone_decides_the_state_of_a_run(dags: dict[str, DAG], dag_id: str) -> None:
     """The state of a run is that of the tasks that nothing comes after."""
     last = [task for task in dags[dag_id].tasks if not task.downstream_task_ids]

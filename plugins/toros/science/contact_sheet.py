@@ -1,0 +1,69 @@
+"""A contact sheet: frame, reference and difference around each candidate, side by side, for a person to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from toros.errors import WrongGeometry
+from toros.science.picture import BACKGROUND, TEXT, draw_font, printable, stretch
+
+STAMP_SIDE = 126
+"""Pixels of a stamp on the sheet."""
+
+COLUMNS = 3
+_GAP = 6
+_LINES = 36
+_TITLE = 28
+
+
+def draw_contact_sheet(stamps: NDArray[np.float32], captions: Sequence[str], *, title: str) -> Image.Image:
+    """Draw stamps in triplets, each with a caption of two lines at most, three triplets a row.
+
+    Parameters
+    ----------
+    stamps : ndarray of float32, shape (n, 3, side, side)
+        Of the frame, of the reference and of the difference around n candidates; NaN where there is no value. Frame
+        and reference share one stretch, so that what is new is seen.
+    captions : sequence of str
+        One for each.
+    title : str
+        Of the sheet.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In shades of grey; north is where it is in the frame.
+
+    Raises
+    ------
+    WrongGeometry
+        The stamps are no triplets, or there are not as many captions.
+    """
+    if stamps.ndim != 4 or stamps.shape[1] != 3 or len(captions) != len(stamps):
+        raise WrongGeometry(f"{len(captions)} captions for stamps of {stamps.shape}")
+    rows = max(1, -(-len(stamps) // COLUMNS))
+    width, height = 3 * STAMP_SIDE + 3 * _GAP, STAMP_SIDE + _LINES
+    sheet = Image.new("L", (COLUMNS * width + _GAP, _TITLE + rows * height), BACKGROUND[0])
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP, _TITLE / 2), printable(title), TEXT[0], draw_font(), anchor="lm")
+    for number, (triplet, caption) in enumerate(zip(stamps, captions, strict=True)):
+        left = _GAP + number % COLUMNS * width
+        top = _TITLE + number // COLUMNS * height
+        for place, shades in enumerate(_shades(triplet)):
+            stamp = Image.fromarray(shades).resize((STAMP_SIDE, STAMP_SIDE), Image.Resampling.NEAREST)
+            sheet.paste(stamp, (left + place * (STAMP_SIDE + _GAP // 2), top))
+        for line, words in enumerate(caption.splitlines()[:2]):
+            at = (left, top + STAMP_SIDE + 1 + line * _LINES / 2)
+            draw.text(at, printable(words), TEXT[0], draw_font())
+    return sheet
+
+
+def _shades(triplet: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    """Return frame and reference with one stretch, and the difference with its own."""
+    both = stretch(np.concatenate([triplet[1], triplet[0]]))
+    side = triplet.shape[1]
+    return [both[:side], both[side:], stretch(triplet[2])]

@@ -1,0 +1,272 @@
+"""Differences of simulated frames whose changes are known: what a real/bogus classifier is trained and judged with.
+
+Every scene has a camera, a seeing and a crowd of its own. The reference is subtracted as a good subtraction would do
+it, and with what a good subtraction leaves: dipoles of stars that are not quite aligned, rings of a kernel that
+does not quite fit, cores of galaxies, and what falls on one frame only - cosmic rays, hot pixels, satellites.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.table import QTable
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from toros.science.candidate_features import candidate_features
+from toros.science.candidates import find_candidates
+from toros.science.flags import MaskPlane, PixelFlag, raise_flag
+from toros.science.image import Image
+from toros.science.injection import Injections, inject, plan_injections
+from toros.science.psf import Psf as FittedPsf
+from toros.science.psf import guess_psf
+from toros.science.shapes import StarShape
+from toros.science.sources import SourceFlag
+from toros.sim.artefacts import cosmic_rays, satellite_trail
+from toros.sim.psf import Psf, add_galaxies, add_stars
+
+Plane = NDArray[np.float32]
+Values = NDArray[np.float64]
+
+SHAPE = (512, 512)
+"""Of a scene of a training set, px."""
+
+_STAR_SLOPE = 0.3
+_FAINTEST = 2.0
+_BRIGHTEST = 2e4
+"""Stars from so many sigma up to so many, with counts of a slope of 0.3 in the logarithm per magnitude."""
+
+_GALAXIES = 0.25
+"""Galaxies per star."""
+
+_SNR = (3.0, 100.0)
+"""Of the injected changes, at a good place: evenly in the logarithm."""
+
+_FADED = 0.2
+"""Part of the changes that have faded: they are in the reference."""
+
+_SAME = 0.7
+"""A candidate within so many FWHM of a change is that change."""
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceScene:
+    """A science frame, its reference, their difference, and what has truly changed.
+
+    Parameters
+    ----------
+    science, reference, difference : Image
+        Electron, without sky.
+    psf : toros.science.psf.Psf
+        Of the difference.
+    sources : QTable
+        Of the reference: x, y, fwhm (px), flux_psf (electron), ellipticity, angle (deg), flags (`SourceFlag`).
+    changes : Injections
+        What has brightened, and with negative flux what has faded.
+    noise : float
+        Standard deviation of a pixel of empty sky in the difference, electron.
+    """
+
+    science: Image
+    reference: Image
+    difference: Image
+    psf: FittedPsf
+    sources: QTable
+    changes: Injections
+    noise: float
+
+
+@dataclass(frozen=True)
+class _Weather:
+    """What differs from scene to scene."""
+
+    psf: Psf
+    sky: float
+    read_noise: float
+    saturation: float
+    reference_frames: int
+    stars: int
+    shift: tuple[float, float]
+    scale: float
+    science_psf: Psf
+
+    @property
+    def noise(self) -> float:
+        """Of a pixel of the difference, electron."""
+        return math.sqrt((self.sky + self.read_noise**2) * (1 + 1 / self.reference_frames))
+
+
+def difference_scene(
+    rng: np.random.Generator, *, shape: tuple[int, int] = SHAPE, changes: int = 60
+) -> DifferenceScene:
+    """Draw a scene.
+
+    Parameters
+    ----------
+    rng : Generator
+        Decides everything.
+    shape : (int, int)
+        Of the frames, (ny, nx).
+    changes : int
+        Injected changes, half of them on galaxies.
+    """
+    weather = _draw_weather(rng, shape)
+    psf = guess_psf(shape, StarShape(weather.psf.fwhm, 0.0, 0.0, 0))
+    sources = _draw_sources(rng, weather, shape)
+    reference_light, science_light = _light(sources, weather, shape)
+    mask = np.zeros(shape, np.uint8)
+    for light in (reference_light, science_light):
+        raise_flag(mask, light + weather.sky > weather.saturation, PixelFlag.SATURATED)
+    for row, column in rng.integers(0, shape, (20, 2)):
+        mask[row, column] = PixelFlag.HOT
+    limits = tuple(snr * weather.noise * psf.noise_area**0.5 for snr in _SNR)
+    plan = plan_injections(rng, sources, mask, psf, changes, (limits[0], limits[1]))
+    faded = rng.random(len(plan)) < _FADED
+    science = _exposed(science_light, weather, mask, rng, frames=1)
+    reference = _exposed(reference_light, weather, mask, rng, frames=weather.reference_frames)
+    inject(science, psf, plan.x[~faded], plan.y[~faded], plan.flux[~faded], rng)
+    inject(reference, psf, plan.x[faded], plan.y[faded], plan.flux[faded], rng)
+    _spoil(science.data, weather, rng)
+    difference = Image(science.data - reference.data, science.variance + reference.variance, mask)
+    truth = replace(plan, flux=np.where(faded, -plan.flux, plan.flux))
+    return DifferenceScene(science, reference, difference, psf, sources, truth, weather.noise)
+
+
+def labelled_candidates(scene: DifferenceScene) -> tuple[QTable, NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the candidates of a scene, their features, and which of them are real."""
+    candidates = find_candidates(scene.difference, scene.psf)
+    features = candidate_features(
+        scene.science, scene.reference, scene.difference, candidates, scene.sources, scene.psf
+    )
+    places = np.column_stack([candidates["x"].value, candidates["y"].value])
+    truth = cKDTree(np.column_stack([scene.changes.x, scene.changes.y]))
+    distance, change = truth.query(places, distance_upper_bound=_SAME * scene.psf.fwhm)
+    near = np.isfinite(distance)
+    real = near.copy()
+    real[near] = np.sign(scene.changes.flux[change[near]]) == np.asarray(candidates["sign"])[near]
+    return candidates, features, real
+
+
+def simulated_training_set(
+    seed: int, scenes: int, *, shape: tuple[int, int] = SHAPE
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return features and labels of the candidates of many scenes.
+
+    Parameters
+    ----------
+    seed : int
+        Another seed is another set, with no scene in common.
+    scenes : int
+        Some 50 real and 100 bogus candidates come from each.
+    shape : (int, int)
+        Of the scenes.
+
+    Returns
+    -------
+    features : ndarray of float32, shape (n, k)
+    labels : ndarray of bool, shape (n,)
+        True for injected changes, which every other candidate is not.
+    """
+    sets = [
+        labelled_candidates(difference_scene(np.random.default_rng([seed, number]), shape=shape))
+        for number in range(scenes)
+    ]
+    return np.concatenate([part[1] for part in sets]), np.concatenate([part[2] for part in sets])
+
+
+def _draw_weather(rng: np.random.Generator, shape: tuple[int, int]) -> _Weather:
+    fwhm = rng.uniform(2.0, 5.0)
+    psf = Psf(fwhm)
+    blurred = Psf(
+        fwhm * (1 + rng.normal(0, 0.01)), ellipticity=abs(rng.normal(0, 0.01)), angle=rng.uniform(0, 180)
+    )
+    size = rng.uniform(0, 0.3)
+    heading = rng.uniform(0, 2 * math.pi)
+    return _Weather(
+        psf=psf,
+        sky=float(10 ** rng.uniform(1.7, 3.3)),
+        read_noise=rng.uniform(3, 12),
+        saturation=float(10 ** rng.uniform(4.0, 5.0)),
+        reference_frames=int(rng.integers(1, 20)),
+        stars=int(rng.uniform(2e-4, 2e-3) * shape[0] * shape[1]),
+        shift=(size * math.cos(heading), size * math.sin(heading)),
+        scale=1 + rng.normal(0, 0.003),
+        science_psf=blurred,
+    )
+
+
+def _draw_sources(rng: np.random.Generator, weather: _Weather, shape: tuple[int, int]) -> QTable:
+    """Draw stars and galaxies, with what a catalogue would say of them."""
+    galaxies = int(_GALAXIES * weather.stars)
+    count = weather.stars + galaxies
+    unit = weather.noise * guess_psf(shape, StarShape(weather.psf.fwhm, 0, 0, 0)).noise_area ** 0.5
+    slope = 2.5 * _STAR_SLOPE
+    least = (_FAINTEST / _BRIGHTEST) ** slope
+    snr = _FAINTEST * rng.uniform(least, 1, count) ** (-1 / slope)
+    is_galaxy = np.arange(count) >= weather.stars
+    snr[is_galaxy] = 10 ** rng.uniform(1, 3, galaxies)
+    size = np.where(is_galaxy, weather.psf.fwhm * rng.lognormal(0, 0.4, count), 0)
+    ratio = np.where(is_galaxy, rng.uniform(0.3, 1, count), 1)
+    return QTable(
+        {
+            "x": rng.uniform(0, shape[1], count),
+            "y": rng.uniform(0, shape[0], count),
+            "flux_psf": snr * unit,
+            "fwhm": np.hypot(weather.psf.fwhm, 1.2 * size),
+            "ellipticity": np.where(is_galaxy, 0.7 * (1 - ratio), 0),
+            "angle": rng.uniform(0, 180, count),
+            "half_light_radius": size,
+            "axis_ratio": ratio,
+            "sersic_index": rng.choice([1.0, 1.0, 2.5], count),
+            "flags": is_galaxy * np.int32(SourceFlag.EXTENDED),
+        }
+    )
+
+
+def _light(sources: QTable, weather: _Weather, shape: tuple[int, int]) -> tuple[Plane, Plane]:
+    """Return the light of the reference and of the science frame, without sky or noise."""
+    planes = []
+    for psf, shift, scale in (
+        (weather.psf, (0.0, 0.0), 1.0),
+        (weather.science_psf, weather.shift, weather.scale),
+    ):
+        light = np.zeros(shape, np.float32)
+        is_galaxy = np.asarray(sources["flags"]) != 0
+        x, y = np.asarray(sources["x"]) + shift[0], np.asarray(sources["y"]) + shift[1]
+        flux = np.asarray(sources["flux_psf"]) * scale
+        add_stars(light, x[~is_galaxy], y[~is_galaxy], flux[~is_galaxy], psf)
+        profile = {
+            name: np.asarray(sources[name])[is_galaxy]
+            for name in ("half_light_radius", "axis_ratio", "angle", "sersic_index")
+        }
+        add_galaxies(light, x[is_galaxy], y[is_galaxy], flux[is_galaxy], psf=psf, **profile)
+        planes.append(light)
+    return planes[0], planes[1]
+
+
+def _exposed(
+    light: Plane, weather: _Weather, mask: MaskPlane, rng: np.random.Generator, *, frames: int
+) -> Image:
+    """Return the mean of some frames, their sky subtracted."""
+    expected = np.maximum(light, 0) + np.float32(weather.sky)
+    noise = rng.normal(0, weather.read_noise / math.sqrt(frames), light.shape)
+    data = rng.poisson(expected * frames) / frames + noise
+    variance = (np.maximum(data, 0) + weather.read_noise**2) / frames
+    data = np.minimum(data, weather.saturation) - weather.sky
+    return Image(data.astype(np.float32), variance.astype(np.float32), mask.copy())
+
+
+def _spoil(data: Plane, weather: _Weather, rng: np.random.Generator) -> None:
+    """Add what nobody flagged: cosmic rays, hot pixels, at times a satellite."""
+    shape = data.shape[0], data.shape[1]
+    pixels = data.size / SHAPE[0] / SHAPE[1]
+    where, charge = cosmic_rays(shape, 9.0, 12 * pixels, rng)
+    data.reshape(-1)[where] += charge
+    hot = rng.integers(0, data.size, rng.poisson(10 * pixels))
+    data.reshape(-1)[hot] += (weather.noise * 10 ** rng.uniform(0.7, 2, hot.size)).astype(np.float32)
+    if rng.random() < 0.3:
+        brightness = weather.noise * weather.psf.fwhm * 10 ** rng.uniform(0.2, 1.5)
+        where, charge = satellite_trail(shape, brightness, weather.psf.fwhm, rng)
+        data.reshape(-1)[where] += charge
