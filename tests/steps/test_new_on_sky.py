@@ -239,13 +239,13 @@ def test_a_frame_that_comes_late_joins_by_a_new_version(with_reference: Path, tm
     late.observe(1)
 
     assert late.stack() == {"": 1, "stacked": 1, "reference_declined": 1}
+    assert "the present reference to" in last_run(observatory.runner).why
     assert late.stack() == {"nothing_to_do": 1}
     with observatory.runner.database.read() as session:
         first, second = session.scalars(select(Stack).order_by(Stack.id))
         assert (first.set_key, first.version, second.version) == (second.set_key, 1, 2)
         assert {m.pawprint_id for m in first.members} < {m.pawprint_id for m in second.members}
         assert [reference.stack_id for reference in session.scalars(select(Reference))] == [first.id]
-    assert "the present reference to" in last_run(observatory.runner).why
 
 
 def test_frames_of_two_nights_are_stacked_together_too_but_a_transient_is_no_reference(

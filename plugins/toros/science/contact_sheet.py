@@ -16,6 +16,7 @@ STAMP_SIDE = 126
 
 COLUMNS = 3
 _GAP = 6
+_TRIPLET = 3 * STAMP_SIDE + _GAP
 _LINES = 36
 _TITLE = 28
 
@@ -43,23 +44,48 @@ def draw_contact_sheet(stamps: NDArray[np.float32], captions: Sequence[str], *, 
     WrongGeometry
         The stamps are no triplets, or there are not as many captions.
     """
-    if stamps.ndim != 4 or stamps.shape[1] != 3 or len(captions) != len(stamps):
+    if stamps.ndim != 4 or len(captions) != len(stamps):
         raise WrongGeometry(f"{len(captions)} captions for stamps of {stamps.shape}")
     rows = max(1, -(-len(stamps) // COLUMNS))
-    width, height = 3 * STAMP_SIDE + 3 * _GAP, STAMP_SIDE + _LINES
+    width, height = _TRIPLET + 2 * _GAP, STAMP_SIDE + _LINES
     sheet = Image.new("L", (COLUMNS * width + _GAP, _TITLE + rows * height), BACKGROUND[0])
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, _TITLE / 2), printable(title), TEXT[0], draw_font(), anchor="lm")
     for number, (triplet, caption) in enumerate(zip(stamps, captions, strict=True)):
         left = _GAP + number % COLUMNS * width
         top = _TITLE + number // COLUMNS * height
-        for place, shades in enumerate(_shades(triplet)):
-            stamp = Image.fromarray(shades).resize((STAMP_SIDE, STAMP_SIDE), Image.Resampling.NEAREST)
-            sheet.paste(stamp, (left + place * (STAMP_SIDE + _GAP // 2), top))
+        sheet.paste(draw_stamps(triplet), (left, top))
         for line, words in enumerate(caption.splitlines()[:2]):
             at = (left, top + STAMP_SIDE + 1 + line * _LINES / 2)
             draw.text(at, printable(words), TEXT[0], draw_font())
     return sheet
+
+
+def draw_stamps(triplet: NDArray[np.float32]) -> Image.Image:
+    """Draw frame, reference and difference around one place, side by side.
+
+    Parameters
+    ----------
+    triplet : ndarray of float32, shape (3, side, side)
+        As one of those of `draw_contact_sheet`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In shades of grey; each stamp has `STAMP_SIDE` pixels.
+
+    Raises
+    ------
+    WrongGeometry
+        These are not three stamps.
+    """
+    if triplet.ndim != 3 or len(triplet) != 3 or not triplet.size:
+        raise WrongGeometry(f"an array of {triplet.shape} is not frame, reference and difference")
+    drawn = Image.new("L", (_TRIPLET, STAMP_SIDE), BACKGROUND[0])
+    for place, shades in enumerate(_shades(triplet)):
+        stamp = Image.fromarray(shades).resize((STAMP_SIDE, STAMP_SIDE), Image.Resampling.NEAREST)
+        drawn.paste(stamp, (place * (STAMP_SIDE + _GAP // 2), 0))
+    return drawn
 
 
 def _shades(triplet: NDArray[np.float32]) -> list[NDArray[np.uint8]]:

@@ -1,13 +1,19 @@
-"""The plot of a light curve, as a PNG picture."""
+"""The plots of light curves, as PNG pictures."""
 
 from __future__ import annotations
 
 import io
+from itertools import cycle
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _POINT, _FLAGGED, _GUIDE = "#0b5fa5", "#d55e00", "#888888"
+_FILTERS = (_POINT, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours that everybody can tell apart."""
 
 
@@ -58,6 +64,52 @@ def draw_light_curve(points: Table, *, title: str, magnitude_name: str = "magnit
     for axes in (curve, clouds):
         axes.ticklabel_format(useOffset=False)
         axes.grid(alpha=0.25)
+    return _as_png(figure)
+
+
+def draw_candidate_curve(points: Table, *, title: str) -> bytes:
+    """Draw how bright a candidate was on each frame, and where it was not seen, how bright it can have been.
+
+    Parameters
+    ----------
+    points : Table
+        jd, mag, mag_err, upper_limit (NaN where there is none), filter ("" for none), found, faded.
+    title : str
+        Above the plot.
+
+    Returns
+    -------
+    bytes
+        A PNG file. A disc is what stood out by itself, a ring what was measured at its place; a square has faded
+        below the reference; an arrow is an upper limit. Each filter has its colour.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 3.5), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    start = np.floor(np.min(points["jd"]))
+    for name, colour in zip(sorted(set(points["filter"])), cycle(_FILTERS), strict=False):
+        here = points[points["filter"] == name]
+        time, found, faded = here["jd"] - start, np.asarray(here["found"], bool), np.asarray(here["faded"], bool)
+        for which, marker, face in (
+            (found & ~faded, "o", colour),
+            (~found & ~faded, "o", "none"),
+            (faded, "s", "none"),
+        ):
+            # What has no magnitude is no number, and not drawn.
+            bars = {"fmt": marker, "markersize": 5, "linewidth": 1, "color": colour, "markerfacecolor": face}
+            axes.errorbar(time[which], here["mag"][which], here["mag_err"][which], **bars)
+        axes.scatter(time, here["upper_limit"], marker=r"$\downarrow$", s=60, linewidths=0.5, color=colour)
+        axes.plot([], [], "o", color=colour, label=name or "no filter")
+    axes.invert_yaxis()
+    axes.ticklabel_format(useOffset=False)
+    axes.grid(alpha=0.25)
+    axes.set(title=title, xlabel=f"JD (UTC) − {start:.0f}", ylabel="magnitude of the difference")
+    axes.legend(frameon=False)
+    return _as_png(figure)
+
+
+def _as_png(figure: Figure) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()

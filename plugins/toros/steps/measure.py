@@ -8,47 +8,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
-from astropy.table import QTable, Table
-from astropy.wcs import WCS
-from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from astropy.table import QTable
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from toros.catalogues import reference_stars
 from toros.caveats import Caveat
-from toros.errors import NoCatalogue, NoSources, TooFewStars
+from toros.errors import NoSources
 from toros.models import Astrometry, Pawprint, PhotometricZeroPoint, QualityMeasure, Source
 from toros.models.base import HEALPIX_ORDER
 from toros.quality.judge import Colour, Verdict, judge
 from toros.quality.limits import QualityLimits, read_limits
 from toros.science.healpix import cells_of
-from toros.science.magnitudes import POGSON
 from toros.science.picture import draw_frame, encode_png
-from toros.science.sources import Measurement, SourceFlag, measure_sources
-from toros.science.zero_point import ZeroPoint, measure_zero_point
+from toros.science.sources import Measurement, measure_sources
+from toros.science.zero_point import ZeroPoint
 from toros.steps.fields import field_of
 from toros.steps.frames import Frame, epoch_of, read_frame
 from toros.steps.load import split_name
-from toros.steps.photometry_rules import PhotometryRules, ReferenceBand, read_photometry_rules
+from toros.steps.photometry import CatalogueStars, add_magnitudes, catalogue_stars, on_sky, zero_point_of
+from toros.steps.photometry_rules import PhotometryRules, read_photometry_rules
 from toros.steps.step import ProductFile, Step, Work
 from toros.steps.survey_rules import read_survey_rules
 from toros.store.fits_table import write_table
 from toros.store.psf_hdu import psf_hdu
-
-UNFIT = (
-    SourceFlag.SATURATED
-    | SourceFlag.EDGE
-    | SourceFlag.BAD_PIXELS
-    | SourceFlag.COSMIC_RAY
-    | SourceFlag.EXTENDED
-)
-"""Sources with these flags say nothing about the zero point."""
-
-MATCH_FWHM = 0.7
-"""A source is a star of the catalogue if it lies within so many FWHM of it."""
 
 CLEAR_SNR = 20.0
 """Shapes of fainter sources are mostly noise."""
@@ -85,7 +68,14 @@ class Inputs:
 
     rows: Rows
     frame: Frame
-    reference: tuple[Table, ReferenceBand] | None
+    reference: CatalogueStars | None
+
+    @property
+    def nominal(self) -> float | None:
+        """The highest zero point on earlier nights."""
+        if self.reference is None:
+            return None
+        return self.rows.best.get((self.reference.catalogue, self.reference.band.band))
 
 
 @dataclass(frozen=True)
@@ -137,7 +127,8 @@ class Measure(Step[Rows, Inputs, Result]):
     def extract(self, rows: Rows, work: Work) -> Inputs:
         frame = read_frame(work.open(rows.frame))
         reach = np.hypot(*frame.data.shape) / 2 * rows.pixel_scale / 3600
-        return Inputs(rows, frame, _reference(rows, reach, work))
+        folder, place = work.settings.catalogues, (rows.ra, rows.dec)
+        return Inputs(rows, frame, catalogue_stars(folder, rows.rules, rows.filter, place, reach, rows.epoch))
 
     def transform(self, inputs: Inputs) -> Result:
         rows, frame = inputs.rows, inputs.frame
@@ -146,10 +137,12 @@ class Measure(Step[Rows, Inputs, Result]):
             raise NoSources(f"{rows.name}: nothing stands out of the noise")
         wcs = frame.wcs
         sources = on_sky(measurement.sources, wcs)
-        zero_point, caveats = _zero_point(inputs, measurement, wcs)
+        zero_point, caveats = zero_point_of(
+            measurement, wcs, inputs.reference, rows.exptime, nominal=inputs.nominal
+        )
         limit = None
         if zero_point is not None:
-            _add_magnitudes(sources, zero_point, rows.exptime)
+            add_magnitudes(sources, zero_point.value, rows.exptime)
             limit = float(zero_point.magnitude(measurement.limiting_flux, rows.exptime))
         measures = tuple(_measures(rows, measurement, zero_point, limit))
         verdict = judge(
@@ -184,13 +177,12 @@ class Measure(Step[Rows, Inputs, Result]):
         session.execute(insert(Source), list(_source_rows(result.sources, item.id, work.run_id)))
         zero_point, reference = result.zero_point, result.inputs.reference
         if zero_point is not None and reference is not None:
-            stars, band = reference
             session.add(
                 PhotometricZeroPoint(
                     pawprint_id=item.id,
                     steprun_id=work.run_id,
-                    band=band.band,
-                    catalogue=stars.meta["catalogue"],
+                    band=reference.band.band,
+                    catalogue=reference.catalogue,
                     zero_point=zero_point.value,
                     error=zero_point.error,
                     colour_term=zero_point.colour_term,
@@ -281,80 +273,6 @@ def _cards(result: Result, run_id: int) -> fits.Header:
         header["ZEROERR"] = (result.zero_point.error, "[mag] its error")
     header["STEPRUN"] = (run_id, "run that made this file")
     return header
-
-
-# ------------------------------------------------------------------------------------------------ magnitudes
-
-
-def _reference(rows: Rows, reach: float, work: Work) -> tuple[Table, ReferenceBand] | None:
-    """Return the stars of the first band that serves the filter and that a catalogue has there."""
-    tried: set[str] = set()
-    for band in rows.rules.bands_for(rows.filter):
-        try:
-            stars = reference_stars(work.settings.catalogues, rows.ra, rows.dec, reach, rows.epoch, band=band)
-        except NoCatalogue:
-            tried.add(band)
-            continue
-        return stars, rows.rules.reference_band(rows.filter, {*stars.colnames} - tried)
-    return None
-
-
-def on_sky(sources: QTable, wcs: WCS) -> QTable:
-    """Add right ascension and declination, and room for magnitudes."""
-    ra, dec = wcs.all_pix2world(sources["x"].value, sources["y"].value, 0)
-    sources = sources.copy()
-    sources["ra"], sources["dec"] = np.mod(ra, 360.0) * u.deg, dec * u.deg
-    sources["mag"] = sources["mag_err"] = np.full(len(sources), np.nan) * u.mag
-    return sources
-
-
-def _zero_point(inputs: Inputs, measurement: Measurement, wcs: WCS) -> tuple[ZeroPoint | None, list[Caveat]]:
-    """Compare the sources with the stars of the catalogue."""
-    if inputs.reference is None:
-        return None, [Caveat.NO_ZERO_POINT]
-    stars, band = inputs.reference
-    source, star = _matched(measurement, wcs, stars)
-    found, matched = measurement.sources[source], stars[star]
-    error = f"{band.band}_err"
-    try:
-        zero_point = measure_zero_point(
-            found["flux_psf"].value,
-            found["flux_psf_err"].value,
-            inputs.rows.exptime,
-            matched["mag"],
-            matched[error] if error in matched.colnames else None,
-            None if band.colour is None else matched[band.colour[0]] - matched[band.colour[1]],
-            reference_colour=band.reference_colour,
-            position=(found["x"].value, found["y"].value),
-            shape=(inputs.frame.data.shape[0], inputs.frame.data.shape[1]),
-            nominal=inputs.rows.best.get((stars.meta["catalogue"], band.band)),
-        )
-    except TooFewStars:
-        return None, [Caveat.NO_ZERO_POINT]
-    return zero_point, [Caveat.BAND_APPROXIMATE] if band.approximate else []
-
-
-def _matched(measurement: Measurement, wcs: WCS, stars: Table) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return good sources and the stars of the catalogue that they are; whoever has two partners has none."""
-    table = measurement.sources
-    good = np.flatnonzero((np.asarray(table["flags"]) & int(UNFIT)) == 0)
-    x, y = wcs.all_world2pix(stars["ra"], stars["dec"], 0, quiet=True)
-    at_star = np.column_stack([x, y])
-    on_frame = np.flatnonzero(np.isfinite(at_star).all(axis=1))
-    places = np.column_stack([table["x"].value, table["y"].value])[good]
-    reach = MATCH_FWHM * measurement.star_shape.fwhm
-    pairs = cKDTree(places).query_ball_tree(cKDTree(at_star[on_frame]), reach)
-    source = np.array([number for number, near in enumerate(pairs) if len(near) == 1], np.intp)
-    star = np.array([near[0] for near in pairs if len(near) == 1], np.intp)
-    _, first, count = np.unique(star, return_index=True, return_counts=True)
-    single = first[count == 1]
-    return good[source[single]], on_frame[star[single]]
-
-
-def _add_magnitudes(sources: QTable, zero_point: ZeroPoint, exptime: float) -> None:
-    flux, error = sources["flux_psf"].value, sources["flux_psf_err"].value
-    sources["mag"] = zero_point.magnitude(flux, exptime) * u.mag
-    sources["mag_err"] = np.where(flux > 0, POGSON * error / np.where(flux > 0, flux, 1.0), np.nan) * u.mag
 
 
 # ------------------------------------------------------------------------------------------------ quality

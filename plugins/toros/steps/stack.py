@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
-from astropy import units as u
+from astropy import units
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
@@ -28,7 +28,9 @@ from toros.science.resample import pixel_map
 from toros.science.sources import Measurement, measure_sources
 from toros.science.stack import Stack as StackedFrames
 from toros.science.stack import StackFrame, StackWeights, stack, stack_weights
-from toros.steps.measure import on_sky
+from toros.steps.frames import epoch_of
+from toros.steps.photometry import CatalogueStars, add_magnitudes, catalogue_stars, on_sky, zero_point_of
+from toros.steps.photometry_rules import PhotometryRules, read_photometry_rules
 from toros.steps.step import ProductFile, Step, Work
 from toros.store import fits_file
 from toros.store.fits_table import write_table
@@ -50,6 +52,8 @@ class Member:
     """Electron."""
     fwhm: float | None
     """Arcsec."""
+    epoch: float
+    """Julian year."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ class Rows:
     ra: float
     dec: float
     filter: str | None
+    epoch: float
+    """Julian year."""
     members: tuple[Member, ...]
+    rules: PhotometryRules
 
     @property
     def is_calibrated(self) -> bool:
@@ -81,6 +88,11 @@ class MemberPixels:
         """Rows and columns."""
         return self.data.shape[0], self.data.shape[1]
 
+    @property
+    def wcs(self) -> WCS:
+        """Where it looks."""
+        return WCS(self.header)
+
     def variance(self, pixels: NDArray[np.float32], rows: slice) -> Pixels:  # noqa: ARG002  as a stack asks for it
         """Return the variance of some rows, electron^2."""
         return variance_of(pixels, read_noise=float(self.header.get("RDNOISE", 0.0)))
@@ -92,6 +104,11 @@ class Inputs:
 
     rows: Rows
     pixels: tuple[MemberPixels, ...]
+    weights: StackWeights
+    grid: WCS
+    shape: tuple[int, int]
+    """Of the grid of the stack."""
+    reference: CatalogueStars | None
 
 
 @dataclass(frozen=True)
@@ -99,8 +116,6 @@ class Result:
     """A stack and what is measured on it."""
 
     inputs: Inputs
-    wcs: WCS
-    weights: StackWeights
     stack: StackedFrames
     measurement: Measurement
     sources: QTable
@@ -108,6 +123,7 @@ class Result:
     """Magnitude of one unit of its pixels."""
     fwhm: float
     """Arcsec."""
+    caveats: tuple[Caveat, ...]
     picture: bytes
 
     @property
@@ -129,7 +145,7 @@ class Stack(Step[Rows, Inputs, Result]):
     error_state = "failed_stack"
     groups = ("stacks",)
 
-    def query(self, session: Session, item: StackItem, work: Work) -> Rows:  # noqa: ARG002
+    def query(self, session: Session, item: StackItem, work: Work) -> Rows:
         frames = session.scalars(
             select(Pawprint)
             .join(StackMember, StackMember.pawprint_id == Pawprint.id)
@@ -142,57 +158,62 @@ class Stack(Step[Rows, Inputs, Result]):
         chosen = calibrated if len(calibrated) >= max(2, len(members) // 2) else members
         if not chosen:
             raise TooFewFrames(f"{item.name} has no frames")
-        return Rows(item.name, item.ra, item.dec, item.filter, tuple(chosen))
+        epoch = float(np.mean([member.epoch for member in chosen]))
+        rules = read_photometry_rules(work.settings.photometry_rules)
+        return Rows(item.name, item.ra, item.dec, item.filter, epoch, tuple(chosen), rules)
 
     def extract(self, rows: Rows, work: Work) -> Inputs:
-        return Inputs(rows, tuple(_pixels(member, work) for member in rows.members))
+        pixels, weights = tuple(_pixels(member, work) for member in rows.members), _weights(rows)
+        best_first = [pixels[weights.standard], *pixels]
+        centre = (rows.ra, rows.dec)
+        grid, shape = field_grid(centre, [(frame.wcs, frame.shape) for frame in best_first])
+        reach = float(np.hypot(*shape)) / 2 * _scale(grid) / 3600
+        stars = catalogue_stars(work.settings.catalogues, rows.rules, rows.filter, centre, reach, rows.epoch)
+        return Inputs(rows, pixels, weights, grid, shape, stars)
 
     def transform(self, inputs: Inputs) -> Result:
-        rows = inputs.rows
-        weights = _weights(rows)
-        solutions = [(WCS(pixels.header), pixels.shape) for pixels in inputs.pixels]
-        best_first = [solutions[weights.standard], *solutions]
-        grid, shape = field_grid((rows.ra, rows.dec), best_first)
-        widths = _widths(rows)
+        rows, grid, weights, widths = inputs.rows, inputs.grid, inputs.weights, _widths(inputs.rows)
         stacked = stack(
             [
                 StackFrame(
                     pixels.data,
                     pixels.mask,
                     pixels.variance,
-                    pixel_map(grid, shape, wcs),
+                    pixel_map(grid, inputs.shape, pixels.wcs),
                     _background(pixels),
                     float(weights.scale[number]),
                     float(weights.weight[number]),
                     float(widths[number]),
                 )
-                for number, (pixels, (wcs, _)) in enumerate(zip(inputs.pixels, solutions, strict=True))
+                for number, pixels in enumerate(inputs.pixels)
             ]
         )
         image = stacked.image
         measurement = measure_sources(image.data, image.mask, image.variance)
         if not len(measurement.sources):
             raise NoSources(f"{rows.name}: nothing stands out of the noise")
-        sources, zero_point = on_sky(measurement.sources, grid), _zero_point(rows, weights)
+        sources = on_sky(measurement.sources, grid)
+        standard = rows.members[weights.standard]
+        measured, caveats = zero_point_of(measurement, grid, inputs.reference, standard.exptime)
+        zero_point = measured.value if measured else standard.zero_point
         if zero_point is not None:
-            flux = sources["flux_psf"].value
-            sources["mag"] = (zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))) * u.mag
-        scale = float(np.sqrt(abs(np.linalg.det(grid.pixel_scale_matrix)))) * 3600
+            caveats = [caveat for caveat in caveats if caveat is not Caveat.NO_ZERO_POINT]
+            add_magnitudes(sources, zero_point, standard.exptime)
+            zero_point += 2.5 * float(np.log10(standard.exptime))
         marked = (sources["x"].value, sources["y"].value, np.asarray(sources["flags"]))
         title = f"{rows.name}  {len(rows.members)} frames"
         picture = encode_png(draw_frame(image.data, image.mask, sources=marked, wcs=grid, title=title))
-        fwhm = measurement.star_shape.fwhm * scale
-        return Result(inputs, grid, weights, stacked, measurement, sources, zero_point, fwhm, picture)
+        fwhm = measurement.star_shape.fwhm * _scale(grid)
+        return Result(inputs, stacked, measurement, sources, zero_point, fwhm, tuple(caveats), picture)
 
     def write(self, result: Result, work: Work) -> None:
         rows, image = result.inputs.rows, result.stack.image
         night = max(member.night for member in rows.members)
         made_of = tuple(member.frame.id for member in rows.members)
         caveats = [Caveat(caveat) for member in rows.members for caveat in member.frame.caveats]
-        if not rows.is_calibrated:
-            caveats.append(Caveat.NO_ZERO_POINT)
+        caveats += result.caveats
         path = work.stage("stack", night, rows.name, ".fits", caveats=caveats, inputs=made_of)
-        planes = ccd_planes(image.shape, u.electron, _header(result, work.run_id))
+        planes = ccd_planes(image.shape, units.electron, _header(result, work.run_id))
         with FrameWriter(path, (*planes, Plane("COUNT", image.shape, np.uint16))) as writer:
             writer.write("DATA", 0, image.data)
             writer.write("UNCERT", 0, np.sqrt(image.variance))
@@ -212,7 +233,7 @@ class Stack(Step[Rows, Inputs, Result]):
     def load(self, session: Session, item: StackItem, result: Result, work: Work) -> None:  # noqa: ARG002
         item.zero_point, item.limiting_magnitude = result.zero_point, result.limiting_magnitude
         item.fwhm = result.fwhm
-        share = result.weights.weight / result.weights.weight.sum()
+        share = result.inputs.weights.weight / result.inputs.weights.weight.sum()
         for number, member in enumerate(result.inputs.rows.members):
             row = session.get_one(StackMember, (item.id, member.id))
             row.weight, row.clipped = float(share[number]), float(result.stack.clipped[number])
@@ -243,6 +264,7 @@ def _member(session: Session, frame: Pawprint) -> Member:
         zero_point,
         measured["sky_noise"],
         measured.get("fwhm"),
+        epoch_of(frame),
     )
 
 
@@ -275,21 +297,21 @@ def _weights(rows: Rows) -> StackWeights:
     return stack_weights(zero_points, noise, _widths(rows), exptime)
 
 
-def _zero_point(rows: Rows, weights: StackWeights) -> float | None:
-    """Return the magnitude of one unit of the stack: an electron in the standard frame's exposure."""
-    standard = rows.members[weights.standard]
-    if not rows.is_calibrated or standard.zero_point is None:
-        return None
-    return float(standard.zero_point + 2.5 * np.log10(standard.exptime))
+def _scale(grid: WCS) -> float:
+    """Return the side of a pixel, arcsec."""
+    return float(np.sqrt(abs(np.linalg.det(grid.pixel_scale_matrix)))) * 3600
 
 
 def _header(result: Result, run_id: int) -> fits.Header:
     rows = result.inputs.rows
-    header = result.wcs.to_header(relax=True)
+    header = result.inputs.grid.to_header(relax=True)
     header["OBJECT"] = rows.name
     header["FILTER"] = rows.filter or ""
     header["NFRAMES"] = (len(rows.members), "frames in it")
-    header["EXPTIME"] = (rows.members[result.weights.standard].exptime, "[s] that its unit of flux refers to")
+    header["EXPTIME"] = (
+        rows.members[result.inputs.weights.standard].exptime,
+        "[s] that its unit of flux refers to",
+    )
     header["TOTALEXP"] = (sum(member.exptime for member in rows.members), "[s] of all frames")
     header["FWHM"] = (result.fwhm, "[arcsec] of its stars")
     if result.zero_point is not None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from toros.web.archive import ArchiveInUse
 from toros.web.arguments import NightInPath, NightInQuery, PageNumber, RowId
+from toros.web.candidates import CandidateList, list_candidates
 from toros.web.items import ItemPage, show_item
 from toros.web.nights import NightBoard, NightSummary, list_nights, show_night
 from toros.web.runs import RunFilter, RunList, RunPage, list_runs, show_run
@@ -27,6 +28,13 @@ def night(archive: ArchiveInUse, night: NightInPath, page: PageNumber = 1) -> Ni
     """Tell about a night."""
     with archive.database.read() as session:
         return show_night(session, night, archive.longitude(session), archive.limits(), page=page)
+
+
+@router.get("/candidates")
+def candidates(archive: ArchiveInUse, night: NightInQuery = None, page: PageNumber = 1) -> CandidateList:
+    """List candidates."""
+    with archive.database.read() as session:
+        return list_candidates(session, night, page)
 
 
 @router.get("/items/{item_id}")

@@ -13,11 +13,15 @@ from sqlalchemy import select
 from toros.models import RUN_STATUSES, Product
 from toros.web.archive import Archive, ArchiveInUse
 from toros.web.arguments import NightInQuery, PageNumber, RowId, TextInQuery
+from toros.web.candidate_pictures import light_curve_picture, stamps_picture
+from toros.web.candidates import list_candidates
+from toros.web.detections import find_stamps, list_detections
 from toros.web.items import PICTURE_SUFFIX, show_item
 from toros.web.nights import NIGHTS_PER_PAGE, list_nights, show_night
 from toros.web.pages import STATIC_FOLDER, render
 from toros.web.preview import quick_look
 from toros.web.runs import RunFilter, list_runs, show_run
+from toros.web.titles import titles
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -57,6 +61,16 @@ def night_board(
         before=before,
         live=live,
     )
+
+
+@router.get("/candidates")
+def candidates(
+    request: Request, archive: ArchiveInUse, night: NightInQuery = None, page: PageNumber = 1
+) -> HTMLResponse:
+    """List what is new on the sky, the most probable first."""
+    with archive.database.read() as session:
+        found = list_candidates(session, night, page)
+    return render(request, "candidates.html", found=found)
 
 
 @router.get("/items/{item_id}")
@@ -99,14 +113,31 @@ def product_file(archive: ArchiveInUse, product_id: RowId) -> FileResponse:
 async def product_preview(request: Request, archive: ArchiveInUse, product_id: RowId) -> Response:
     """Draw a quick look of an image product; a picture is one already."""
     product = await to_thread.run_sync(_product, archive, product_id)
-    # A product never changes, so its checksum names the picture for ever.
-    headers = {"ETag": f'"{product.checksum}"', "Cache-Control": "private, max-age=86400"}
+    headers = _kept_for_long(product.checksum)
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     file = archive.file(product.path)
     if file.suffix == PICTURE_SUFFIX:
         return FileResponse(file, headers=headers, media_type="image/png")
     picture = await to_thread.run_sync(quick_look, file, limiter=_drawing)
+    return Response(picture, media_type="image/png", headers=headers)
+
+
+@router.get("/items/{item_id}/light_curve.png", response_class=Response)
+async def light_curve(archive: ArchiveInUse, item_id: RowId) -> Response:
+    """Draw the light curve of a candidate."""
+    picture = await to_thread.run_sync(_draw_light_curve, archive, item_id, limiter=_drawing)
+    return Response(picture, media_type="image/png")
+
+
+@router.get("/detections/{detection_id}/stamps.png", response_class=Response)
+async def stamps(request: Request, archive: ArchiveInUse, detection_id: RowId) -> Response:
+    """Draw frame, reference and difference around a candidate."""
+    place = await to_thread.run_sync(_find_stamps, archive, detection_id)
+    headers = _kept_for_long(f"{place.file.checksum}-{place.row}")
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    picture = await to_thread.run_sync(stamps_picture, archive.file(place.file.path), place.row)
     return Response(picture, media_type="image/png", headers=headers)
 
 
@@ -129,3 +160,30 @@ def _product(archive: Archive, product_id: int) -> _StoredFile:
     if row is None:
         raise HTTPException(404, f"There is no product {product_id}")
     return _StoredFile(*row)
+
+
+class _StampsFile(NamedTuple):
+    file: _StoredFile
+    row: int
+
+
+def _find_stamps(archive: Archive, detection_id: int) -> _StampsFile:
+    with archive.database.read() as session:
+        place = find_stamps(session, detection_id)
+    if place is None:
+        raise HTTPException(404, f"Detection {detection_id} has no stamps")
+    return _StampsFile(_product(archive, place.product_id), place.row)
+
+
+def _draw_light_curve(archive: Archive, item_id: int) -> bytes:
+    with archive.database.read() as session:
+        lines = list_detections(session, item_id)
+        names = titles(session, [item_id])
+    if not any(line.has_magnitude for line in lines):
+        raise HTTPException(404, f"Item {item_id} has no light curve")
+    return light_curve_picture(lines, names[item_id])
+
+
+def _kept_for_long(name: str) -> dict[str, str]:
+    """Return the headers of a picture of a product: that never changes, so a name of its content holds for ever."""
+    return {"ETag": f'"{name}"', "Cache-Control": "private, max-age=86400"}

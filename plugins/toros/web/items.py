@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import PurePath
 
 from sqlalchemy import ColumnElement, Select, select
@@ -17,6 +16,7 @@ from toros.models import (
     CalFile,
     Candidate,
     Combination,
+    Detection,
     Item,
     Lineage,
     MasterCal,
@@ -24,6 +24,7 @@ from toros.models import (
     Product,
     Rejection,
     Stack,
+    StackMember,
     State,
     StateChange,
     StepRun,
@@ -31,6 +32,10 @@ from toros.models import (
 from toros.quality.judge import Colour
 from toros.quality.limits import QualityLimits
 from toros.quality.record import JudgedMeasure, judged_measures, worst_colour
+from toros.web.detections import STAMPS_KIND, CandidateSheet, show_candidate
+from toros.web.facts import Fact, facts_of
+from toros.web.stacks import StackSheet, show_stack
+from toros.web.titles import titles
 
 LONGEST_LIST = 200
 """Lists that have no pages are cut here, and say so."""
@@ -39,8 +44,13 @@ FITS_SUFFIXES = (".fits", ".fit", ".fts")
 PACKING_SUFFIXES = (".gz", ".bz2", ".fz", ".z")
 PICTURE_SUFFIX = ".png"
 
-TABLES = ("sources",)
+TABLES = ("sources", STAMPS_KIND)
 """Kinds of products that are FITS files without an image."""
+
+CONTACT_SHEET = "contact_sheet"
+
+NOT_THE_FRAME = ("difference", CONTACT_SHEET)
+"""Kinds of images that do not show what the camera saw."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +60,6 @@ class ItemState:
     name: str
     tone: str
     """``bad`` in an error state, ``busy`` while a run holds it, ``new`` before its first step, else ``good``."""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """Something an item's own columns say."""
-
-    label: str
-    value: str | int | float | dt.date | dt.datetime
-    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,12 +173,23 @@ class ItemPage:
     made_from: tuple[ProductLine, ...]
     used_for: tuple[ProductLine, ...]
     runs: tuple[RunOfItem, ...]
+    candidate: CandidateSheet | None
+    """Where it was seen, if it is a candidate."""
+    stack: StackSheet | None
+    """What is in it, if it is a stack."""
 
     @property
     def quick_look(self) -> ProductLine | None:
-        """The newest product that is an image."""
-        images = [product for product in self.products if product.is_image]
-        return max(images, key=lambda product: product.id, default=None)
+        """The newest product that is an image of the item itself."""
+        return self._newest(lambda product: product.is_image and product.kind not in NOT_THE_FRAME)
+
+    @property
+    def contact_sheet(self) -> ProductLine | None:
+        """What was found on its difference, drawn."""
+        return self._newest(lambda product: product.kind == CONTACT_SHEET)
+
+    def _newest(self, is_wanted: Callable[[ProductLine], bool]) -> ProductLine | None:
+        return max(filter(is_wanted, self.products), key=lambda product: product.id, default=None)
 
 
 def show_item(session: Session, item_id: int, limits: QualityLimits) -> ItemPage | None:
@@ -195,7 +207,7 @@ def show_item(session: Session, item_id: int, limits: QualityLimits) -> ItemPage
         state=state_of(item.state, item.claimed_by_id, item.state_count),
         held_by=item.claimed_by_id,
         held_until=item.claimed_until,
-        facts=_facts(item),
+        facts=facts_of(item),
         refusal=_refusal(item),
         history=_history(session, item_id),
         products=products,
@@ -205,6 +217,8 @@ def show_item(session: Session, item_id: int, limits: QualityLimits) -> ItemPage
         made_from=_lineage(session, products, upwards=True),
         used_for=_lineage(session, products, upwards=False),
         runs=_runs(session, item_id),
+        candidate=show_candidate(session, item_id, LONGEST_LIST) if isinstance(item, Candidate) else None,
+        stack=show_stack(session, item_id) if isinstance(item, Stack) else None,
     )
 
 
@@ -222,16 +236,6 @@ def tone_of(*, is_error: bool, busy: bool, count: int) -> str:
     if is_error:
         return "bad"
     return "new" if count == 1 else "good"
-
-
-def titles(session: Session, item_ids: Collection[int]) -> dict[int, str]:
-    """Name items in words: a frame by its file name, a master by its set and version, an arrival by its file."""
-    found: dict[int, str] = {}
-    kinds = session.execute(select(Item.id, Item.kind).where(Item.id.in_(item_ids))).all()
-    for kind in {kind for _, kind in kinds}:
-        ids = [item_id for item_id, its_kind in kinds if its_kind == kind]
-        found |= _titles_of_kind(session, kind, ids)
-    return found
 
 
 def caveat_notes(codes: Sequence[str]) -> tuple[CaveatNote, ...]:
@@ -267,107 +271,6 @@ def products_where(session: Session, *conditions: ColumnElement[bool]) -> tuple[
         )
         for row in rows
     )
-
-
-def set_in_words(set_key: str) -> str:
-    """Write the key of a calibration set so that it can be read, and broken into lines."""
-    return set_key.replace("|", " · ").replace("=", " ")
-
-
-# ------------------------------------------------------------------------------------------------- columns
-
-_EXPOSURE = (
-    ("Type", "imagetype", ""),
-    ("Object", "object_", ""),
-    ("Filter", "filter", ""),
-    ("Exposure time", "exptime", "s"),
-    ("Start (UT)", "observation_date", ""),
-    ("Night", "night", ""),
-    ("Camera", "campaign.ccd.name", ""),
-    ("Observatory", "campaign.observatory.name", ""),
-    ("Campaign", "campaign.name", ""),
-    ("Observer", "observer", ""),
-    ("Columns", "naxis1", "pixels"),
-    ("Rows", "naxis2", "pixels"),
-    ("Binning x", "xbinning", ""),
-    ("Binning y", "ybinning", ""),
-    ("Sensor temperature", "ccdtemp", "°C"),
-    ("Set temperature", "set_temp", "°C"),
-    ("Gain setting", "gain_setting", ""),
-    ("Offset setting", "offset_setting", ""),
-    ("Read-out mode", "readoutm", ""),
-    ("Pointing, right ascension", "ra", "°"),
-    ("Pointing, declination", "dec", "°"),
-    ("Header dialect", "dialect", ""),
-    ("SHA-256", "checksum", ""),
-)
-
-_COLUMNS: dict[type[Item], tuple[tuple[str, str, str], ...]] = {
-    Arrival: (("Path", "path", ""), ("Size", "size", "bytes")),
-    Pawprint: _EXPOSURE,
-    CalFile: _EXPOSURE,
-    MasterCal: (
-        ("Type", "imagetype", ""),
-        ("Set", "set_key", ""),
-        ("Night", "night", ""),
-        ("Version", "version", ""),
-        ("Camera", "ccd.name", ""),
-        ("Filter", "filter", ""),
-        ("Exposure time", "exptime", "s"),
-        ("Set temperature", "set_temp", "°C"),
-        ("Bias level still in it", "has_bias", ""),
-    ),
-    Stack: (
-        ("Field", "field.name", ""),
-        ("Filter", "filter", ""),
-        ("Night", "night", ""),
-        ("Version", "version", ""),
-        ("Zero point", "zero_point", "mag"),
-        ("FWHM", "fwhm", "arcsec"),
-        ("Limiting magnitude", "limiting_magnitude", "mag"),
-    ),
-    Candidate: (
-        ("Field", "field.name", ""),
-        ("Right ascension", "ra", "°"),
-        ("Declination", "dec", "°"),
-        ("What it may be", "kind_of_object", ""),
-        ("At its place", "counterpart", ""),
-        ("Score", "score", ""),
-        ("Predicted", "predicted", ""),
-    ),
-}
-"""For each kind: label, column (dots lead to related rows), unit."""
-
-
-def _facts(item: Item) -> tuple[Fact, ...]:
-    facts = []
-    for label, column, unit in _COLUMNS.get(type(item), ()):
-        value = attrgetter(column)(item)
-        if isinstance(value, bool):
-            value = "yes" if value else "no"
-        if value is not None:
-            facts.append(Fact(label, value, unit))
-    return tuple(facts)
-
-
-def _titles_of_kind(session: Session, kind: str, ids: list[int]) -> dict[int, str]:
-    match kind:
-        case "Pawprint" | "CalFile":
-            model = Pawprint if kind == "Pawprint" else CalFile
-            return dict(session.execute(select(model.id, model.name).where(model.id.in_(ids))).all())
-        case "Arrival":
-            paths = session.execute(select(Arrival.id, Arrival.path).where(Arrival.id.in_(ids)))
-            return {item_id: PurePath(path).name for item_id, path in paths}
-        case "MasterCal":
-            masters = session.scalars(select(MasterCal).where(MasterCal.id.in_(ids)))
-            return {row.id: f"{set_in_words(row.set_key)} of {row.night} v{row.version}" for row in masters}
-        case "Stack":
-            return {row.id: row.name for row in session.scalars(select(Stack).where(Stack.id.in_(ids)))}
-        case "Candidate":
-            found = session.scalars(select(Candidate).where(Candidate.id.in_(ids)))
-            return {row.id: row.name for row in found}
-        case _:
-            return {item_id: f"{kind} {item_id}" for item_id in ids}
 
 
 # ---------------------------------------------------------------------------------------------- its records
@@ -439,6 +342,11 @@ def _relatives(session: Session, item: Item, *, has_products: bool) -> tuple[Rel
     if isinstance(item, Pawprint | CalFile):
         arrivals = select(Arrival.id).where(Arrival.exposure_id == item.id)
         roles.append(("arrived as", _ids(session, arrivals)))
+    if isinstance(item, Pawprint):
+        stacks = select(StackMember.stack_id).where(StackMember.pawprint_id == item.id)
+        seen = select(Detection.candidate_id).where(Detection.pawprint_id == item.id, ~Detection.forced)
+        roles.append(("stacked in", _ids(session, stacks)))
+        roles.append(("new on it", _ids(session, seen.order_by(Detection.score.desc()))))
     if isinstance(item, CalFile):
         masters = select(Combination.mastercal_id).where(Combination.calfile_id == item.id)
         roles.append(("member of", _ids(session, masters)))

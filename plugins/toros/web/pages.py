@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from toros import __version__
 from toros.links import URL_PREFIX
-from toros.web.items import LONGEST_LIST, set_in_words
+from toros.web.items import LONGEST_LIST
 from toros.web.runs import TaskInstance
+from toros.web.titles import set_in_words
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 
@@ -65,6 +66,20 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def right_ascension(degrees: float) -> str:
+    """Write degrees as hours, minutes and seconds."""
+    hundredths = round(degrees * 24_000) % 8_640_000
+    minutes, seconds = divmod(hundredths, 6000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds / 100:05.2f}"
+
+
+def declination(degrees: float) -> str:
+    """Write degrees with minutes and seconds of arc."""
+    minutes, seconds = divmod(round(abs(degrees) * 36_000), 600)
+    sign = "−" if degrees < 0 else "+"
+    return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}:{seconds / 10:04.1f}"
+
+
 def size(n_bytes: float) -> str:
     """Write a number of bytes in the unit that suits it."""
     for unit in ("B", "kB", "MB"):
@@ -100,10 +115,12 @@ _environment = Environment(
 _environment.globals["longest_list"] = LONGEST_LIST
 _environment.filters |= {
     "clock": clock,
+    "declination": declination,
     "duration": duration,
     "minute": minute,
     "moment": moment,
     "number": number,
+    "right_ascension": right_ascension,
     "size": size,
     "task_path": task_path,
     "value": value,

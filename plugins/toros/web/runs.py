@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from toros.errors import Misconfigured, NothingToDo, Transient, Unprocessable, all_errors
 from toros.models import Product, StateChange, StepInput, StepRun
 from toros.web.arguments import LARGEST_ID, TEXT
-from toros.web.items import LONGEST_LIST, ProductLine, products_where, titles
+from toros.web.items import LONGEST_LIST, ProductLine, products_where
+from toros.web.titles import titles
 
 RUNS_PER_PAGE = 100
 
