@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, CronTriggerTimetable, TaskGroup, TriggerRule
+from airflow.sdk import DAG, CronTriggerTimetable, TaskGroup, TriggerRule, task_group
 
 from toros.config import load_settings
-from toros.operators.batches import WaitingItemsOperator
-from toros.operators.steps import ChooseReferenceOperator, PlanStacksOperator, StackOperator
+from toros.operators.batches import BatchOperator, WaitingForReferenceOperator, WaitingItemsOperator
+from toros.operators.steps import (
+    ChooseReferenceOperator,
+    DifferenceOperator,
+    FindCandidatesOperator,
+    PlanStacksOperator,
+    StackOperator,
+)
 from toros.operators.verdict import VerdictOperator
-from toros.operators.wake_survey import WakeSurveyOperator
 from toros.sensors.stacks import FieldQuietSensor
 
 DOC = """
@@ -22,7 +27,8 @@ the sky and combined, and those of all nights into a deep stack. Satellites, ast
 one frame only, are left out. A frame that comes late joins by a new version of the stack beside the old.
 
 A stack becomes the **reference** of its field if it is the first, or shows fainter stars than the present one. Frames
-that waited for a reference are then taken up by `toros_survey`. Old differences stay valid.
+that waited for a reference are then compared with it here; those that come later, by `toros_survey`. Old differences
+stay valid.
 
 How frames are grouped, which of them are good enough, and what makes a better reference are rules: see
 `survey_rules.toml`.
@@ -79,15 +85,41 @@ with DAG(
             doc_md="Is it the first stack of its field, or better than the present reference?",
             map_index_template="{{ frame }}",
         ).expand(item_id=new.output)
-    wake_survey = WakeSurveyOperator(
-        task_id="wake_survey",
-        trigger_dag_id="toros_survey",
+    waiting = WaitingForReferenceOperator(
+        task_id="waiting_frames",
         trigger_rule=TriggerRule.ALL_DONE,
-        doc_md="Wake up the frames that wait for a reference, if there are new ones.",
+        doc_md="Which measured frames have a reference now?",
+    )
+
+    @task_group(group_id="exposure")
+    def exposure(frame: int) -> None:
+        """Compare a frame that has waited with the reference of its field."""
+        difference = DifferenceOperator(
+            task_id="difference",
+            item_id=frame,
+            map_index_template="{{ frame }}",
+            pool=load_settings().pixel_pool,
+            doc_md="What has changed since the reference of the field?",
+        )
+        candidates = FindCandidatesOperator(
+            task_id="candidates",
+            item_id=difference.output,
+            map_index_template="{{ frame }}",
+            pool=load_settings().pixel_pool,
+            doc_md="What stands out of the difference, how probably it is real, and which object it is.",
+        )
+        difference >> candidates
+
+    trace_candidates = BatchOperator(
+        task_id="trace_candidates",
+        step="trace_candidate",
+        trigger_rule=TriggerRule.ALL_DONE,
+        doc_md="How bright was each new candidate on the frames taken before it was found?",
     )
     verdict = VerdictOperator(
         task_id="verdict",
         trigger_rule=TriggerRule.ALL_DONE,
         doc_md="Did anything fail that is not the fault of a frame? Then this run has failed.",
     )
-    quiet >> plan >> wanted >> stack >> new >> choose >> wake_survey >> verdict
+    quiet >> plan >> wanted >> stack >> new >> choose >> waiting
+    waiting >> exposure.expand(frame=waiting.output) >> trace_candidates >> verdict

@@ -56,6 +56,7 @@ with DAG(
                 "measure",
                 "difference",
                 "find_candidates",
+                "trace_candidate",
                 "plan_stacks",
                 "stack",
                 "choose_reference",

@@ -35,6 +35,7 @@ A file in a watched folder wakes this DAG up, and so does `toros_masters`; every
   go on.
 * A measured frame is compared with the reference of its field, and what is new is kept with its probability of being
   real. While the field has no reference the frame waits, and is skipped here; `toros_stack` makes one.
+* A new candidate is measured on the earlier frames of its field, too: its past, or how faint it must have been.
 * A frame that its pointing does not place on the sky is tried once more in a wider field, and then put on the review
   list: a person says where it points (`toros solve`), and it goes on from there.
 
@@ -160,6 +161,12 @@ with DAG(
         solve >> Label("not found") >> retry_solve >> Label("not found") >> review
         [solve, retry_solve] >> measure >> Label("reference exists") >> difference >> candidates
 
+    trace_candidates = BatchOperator(
+        task_id="trace_candidates",
+        step="trace_candidate",
+        trigger_rule=TriggerRule.ALL_DONE,
+        doc_md="How bright was each new candidate on the frames that were taken before it was found?",
+    )
     more_frames = MoreFramesOperator(
         task_id="more_frames",
         taken=science_frames.output,
@@ -186,6 +193,6 @@ with DAG(
         >> Label("science")
         >> science_frames
         >> exposure.expand(frame=science_frames.output)
-        >> [more_frames, wake_stacks]
+        >> [trace_candidates, more_frames, wake_stacks]
     )
-    [wake_masters, more_frames, wake_stacks] >> verdict
+    [wake_masters, trace_candidates, more_frames, wake_stacks] >> verdict

@@ -40,6 +40,7 @@
     └── Misconfigured           a person must act: fails at once and says what to do
         ├── BadParameters           bad_parameters      (also a ValueError)
         ├── BadProfile              bad_profile
+        ├── BadModel                bad_model
         ├── BadConnection           bad_connection
         ├── SchemaOutdated          schema_outdated
         ├── UnknownStep             unknown_step        (also a LookupError)
@@ -371,6 +372,13 @@ class BadProfile(Misconfigured):
     """A camera profile or a rules file does not say what it should."""
 
     code = "bad_profile"
+
+
+class BadModel(Misconfigured):
+    """A file is no model of a real/bogus classifier, or not of this version's features."""
+
+    code = "bad_model"
+    default_advice = "take the shipped model, or train one: `toros realbogus train`"
 
 
 class BadConnection(Misconfigured):

@@ -28,13 +28,15 @@ from toros.sim import (
     simulate_night,
     write_profile,
 )
-from toros.steps import calibration_rules
+from toros.steps import calibration_rules, survey_rules
 from toros.steps.calibration_rules import read_rules
 from toros.steps.discover import never_seen
 from toros.steps.healing import heal
 from toros.steps.plan_masters import first_quiet
+from toros.steps.plan_stacks import wanted_stacks
 from toros.steps.registry import find_step
 from toros.steps.runner import AnyStep, Runner
+from toros.steps.survey_rules import read_survey_rules
 from toros.store.inbox import scan
 
 CAMERA = azulcito(shape=(128, 128))
@@ -56,6 +58,7 @@ def open_observatory(folder: Path, *, inbox: Path | None = None, **further: str)
         "TOROS_INBOX": str(inbox or folder / "inbox"),
         "TOROS_PROFILES_DIR": str(folder / "profiles"),
         "TOROS_RULES": str(_write_rules(folder)),
+        "TOROS_SURVEY_RULES": str(_write_survey_rules(folder)),
         "TOROS_SETTLE_SECONDS": "0.5",
         "TOROS_PATIENCE_SECONDS": "1",
         **{f"TOROS_{name.upper()}": value for name, value in further.items()},
@@ -111,6 +114,14 @@ def _write_rules(folder: Path) -> Path:
     return path
 
 
+def _write_survey_rules(folder: Path) -> Path:
+    """Stack what there is at once."""
+    rules = Path(survey_rules.__file__).with_suffix(".toml").read_text()
+    path = folder / "survey.toml"
+    path.write_text(re.sub(r"^quiet_seconds = .*$", "quiet_seconds = 0", rules, flags=re.MULTILINE))
+    return path
+
+
 # -------------------------------------------------------------------------------------------------- workers
 
 STAGES = (
@@ -126,6 +137,12 @@ STAGES = (
     "retry_solve",
     "review",
     "measure",
+    "plan_stacks",
+    "stack",
+    "choose_reference",
+    "difference",
+    "find_candidates",
+    "trace_candidate",
 )
 
 DONE, DONE_BEFORE, NOT_YET = "done", "done before", "not yet"
@@ -199,8 +216,12 @@ def _first_stage(runner: Runner, stages: Sequence[str]) -> tuple[AnyStep | None,
 def _waiting_for(runner: Runner, step: AnyStep) -> list[Any]:
     """Return the items that are to go through a step, whoever holds them."""
     with runner.database.read() as session:
-        if step.takes is None:
+        if step.name == "plan_masters":
             return [None] if first_quiet(session, read_rules(runner.settings.rules)) else []
+        if step.name == "plan_stacks":
+            rules = read_survey_rules(runner.settings.survey_rules)
+            return [None] if any(wanted_stacks(session, rules.stacks)) else []
+        assert step.takes is not None
         return list(
             session.scalars(
                 select(step.takes.id)

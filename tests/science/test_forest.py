@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from toros.errors import BadParameters, BadProfile
+from toros.errors import BadModel, BadParameters
 from toros.science.forest import DEEPEST, Forest, forest_of, grow_forest
 
 
@@ -97,7 +97,7 @@ def test_other_features_are_refused(features: np.ndarray) -> None:
     ],
 )
 def test_arrays_that_are_no_forest_are_refused(changes: dict[str, np.ndarray], said: str) -> None:
-    with pytest.raises(BadProfile, match=said):
+    with pytest.raises(BadModel, match=said):
         stump(**changes)
 
 
@@ -108,10 +108,10 @@ def test_a_tree_as_deep_as_a_well_is_refused() -> None:
         return Forest(1, np.zeros(1, np.int32), feature, np.zeros(feature.size, np.float32))
 
     assert chain(DEEPEST - 1).predict(np.ones((1, 1), np.float32)) == 0
-    with pytest.raises(BadProfile, match="steps"):
+    with pytest.raises(BadModel, match="steps"):
         chain(DEEPEST + 1)
 
 
 def test_a_forest_cannot_be_changed_into_nonsense() -> None:
-    with pytest.raises(BadProfile):
+    with pytest.raises(BadModel):
         replace(stump(), roots=np.array([0], np.int32))

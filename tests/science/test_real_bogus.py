@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from toros.errors import BadParameters, BadProfile
+from toros.errors import BadModel, BadParameters
 from toros.science.candidate_features import FEATURE_NAMES
 from toros.science.real_bogus import (
     Model,
@@ -137,27 +137,27 @@ def rewritten(model: Model, **changes: object) -> bytes:
     ids=str,
 )
 def test_a_file_that_was_tampered_with_is_refused(model: Model, changes: dict) -> None:
-    with pytest.raises(BadProfile):
+    with pytest.raises(BadModel):
         load_model(rewritten(model, **changes))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x05\x06" + 18 * b"\0"])
 def test_what_is_no_model_is_refused(content: bytes) -> None:
-    with pytest.raises(BadProfile):
+    with pytest.raises(BadModel):
         load_model(content)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
 def test_half_a_model_is_refused(model: Model, part: float) -> None:
     content = dump_model(model)
-    with pytest.raises(BadProfile, match="not a real/bogus model"):
+    with pytest.raises(BadModel, match="not a real/bogus model"):
         load_model(content[: int(part * len(content))])
 
 
 def test_a_flipped_byte_is_noticed(model: Model) -> None:
     content = bytearray(dump_model(model))
     content[len(content) // 2] ^= 0xFF
-    with pytest.raises(BadProfile):
+    with pytest.raises(BadModel):
         load_model(bytes(content))
 
 
@@ -165,7 +165,7 @@ def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("number.npy", bytes(40_000_000))
-    with pytest.raises(BadProfile, match="40000000 bytes"):
+    with pytest.raises(BadModel, match="40000000 bytes"):
         load_model(buffer.getvalue())
 
 

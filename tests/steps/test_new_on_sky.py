@@ -37,6 +37,7 @@ from toros.models import (
     Stack,
 )
 from toros.sim import Transient, azulcito
+from toros.steps import survey_rules
 from toros.steps.calibration_rules import read_rules
 from toros.steps.choose_reference import ChooseReference
 from toros.steps.difference import Difference
@@ -285,6 +286,21 @@ def test_a_difference_of_no_use_goes_no_further(with_reference: Path, tmp_path: 
 
     assert attempt(runner, Difference(), frame) == "failed_difference"
     assert "difference stars 60 is below 1000" in last_run(runner).why
+
+
+def test_the_other_method_finds_the_same(with_reference: Path, tmp_path: Path) -> None:
+    observatory = _copy(with_reference, tmp_path)
+    observatory.observe(1, (SUPERNOVA,))
+    rules = tmp_path / "survey.toml"
+    shipped = Path(survey_rules.__file__).with_suffix(".toml").read_text()
+    rules.write_text(shipped.replace('method = "kernel"', 'method = "zogy"'))
+    runner = replace(observatory.runner, settings=replace(observatory.runner.settings, survey_rules=rules))
+    frame = _rows(observatory, Pawprint)[-1].id
+
+    assert attempt(runner, Difference(), frame) == "differenced"
+    assert attempt(runner, FindCandidates(), frame) == "searched"
+    (point,) = [point for point in _rows(observatory, Detection) if point.snr > 20]
+    assert point.mag == pytest.approx(17.0, abs=0.1)
 
 
 def test_an_object_that_appears_meanwhile_makes_the_search_begin_anew(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -9,6 +11,7 @@ from fastapi.routing import APIRoute
 from web_browser import AIRFLOW, Browser
 from web_chronicle import Chronicle
 
+from new_sky import NewSky
 from toros.models.database import Database
 from toros.web.app import create_app
 from toros.web.archive import Archive
@@ -27,7 +30,14 @@ def routes(app: FastAPI) -> list[APIRoute]:
 
 async def test_every_single_address_asks_the_guard(archive: Archive) -> None:
     app = create_app(closed, lambda: archive)
-    values = {"item_id": 1, "run_id": 1, "product_id": 1, "night": "2026-11-20", "name": "toros.css"}
+    values = {
+        "item_id": 1,
+        "run_id": 1,
+        "product_id": 1,
+        "detection_id": 1,
+        "night": "2026-11-20",
+        "name": "toros.css",
+    }
     paths = [route.path_format.format(**values) for route in routes(app)]
     assert len(paths) >= 10
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=AIRFLOW) as client:
@@ -70,12 +80,16 @@ def hostile(chronicle: Chronicle) -> Chronicle:
         task_id=EVIL,
     )
     chronicle.master([], set_key=f"Bias|{EVIL}")
+    sky = NewSky(chronicle.database)
+    sky.seen(sky.candidate(counterpart=EVIL[:80], kind_of_object=EVIL[:20]), frame, model_version=EVIL[:60])
     return chronicle
 
 
 @pytest.mark.usefixtures("hostile")
 async def test_nothing_that_a_header_says_becomes_part_of_a_page(browser: Browser) -> None:
-    pages = await browser.crawl("/toros/", "/toros/runs", f"/toros/runs?step={EVIL}", f"/toros/?group={EVIL}")
+    pages = await browser.crawl(
+        "/toros/", "/toros/candidates", "/toros/runs", f"/toros/runs?step={EVIL}", f"/toros/?group={EVIL}"
+    )
     assert len(pages) > 10
     shown = 0
     for path, page in pages.items():
@@ -86,7 +100,7 @@ async def test_nothing_that_a_header_says_becomes_part_of_a_page(browser: Browse
         assert [script.attributes["src"].partition("?")[0] for script in page.all("script")] == [
             "/toros/static/frame.js"
         ]
-        assert all(image.attributes["src"].endswith("/preview.png") for image in page.all("img"))
+        assert all(re.fullmatch(r"/toros/\w+/\d+/\w+\.png", it.attributes["src"]) for it in page.all("img"))
         assert not page.all("b") or all(bold.text.isdigit() for bold in page.all("b"))
         for element in page.elements:
             assert not any(name.startswith("on") or name == "style" for name in element.attributes)

@@ -1,6 +1,9 @@
-"""What became of the night, as tables."""
+"""What became of the nights, as tables."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.markup import escape
@@ -8,9 +11,11 @@ from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from toros.models import Arrival, CalFile, MasterCal, Pawprint, Product, QualityMeasure, Rejection
+from toros.demo.recovery import Recovery
+from toros.models import Arrival, CalFile, MasterCal, Pawprint, Product, QualityMeasure, Rejection, Stack
 from toros.models.database import Database
 from toros.quality.judge import Colour
+from toros.sim import Change
 
 FRAME_MEASURES = {
     "fwhm": 'FWHM "',
@@ -82,12 +87,69 @@ def frames_table(database: Database) -> Table:
     return table
 
 
-def pictures(database: Database) -> list[str]:
-    """Return the paths of the pictures of all frames, below the data root."""
+def stacks_table(database: Database) -> Table:
+    """Return the stacks: what they are of, how deep they go, and whether they are compared with."""
+    table = _table("Stacks", "stack", "frames", 'FWHM "', "limit mag", "state", "caveats")
     with database.read() as session:
-        return list(
-            session.scalars(select(Product.path).where(Product.kind == "picture").order_by(Product.path))
+        for stack in session.scalars(select(Stack).order_by(Stack.id)):
+            table.add_row(
+                stack.name,
+                str(len(stack.members)),
+                f"{stack.fwhm:.4g}" if stack.fwhm else "",
+                f"{stack.limiting_magnitude:.4g}" if stack.limiting_magnitude else "",
+                stack.state.name,
+                " ".join(_caveats(session, stack.id)),
+            )
+    return table
+
+
+def candidates_table(rows: Sequence[Mapping[str, Any]], named: Mapping[int, Mapping[str, str]]) -> Table:
+    """Return the candidates that are real, by the model or in truth, the most probable first.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        As ``toros candidate list`` shows them.
+    named : mapping
+        As `toros.demo.recovery.name_detections` returns it.
+    """
+    columns = ("candidate", "ra", "dec", "mag", "frames", "score", "model", "state", "in truth")
+    table = _table("Candidates", *columns)
+    hidden = 0
+    for row in rows:
+        truth = sorted(set(named.get(row["item"], {}).values()))
+        if row["predicted"] != "real" and not truth:
+            hidden += 1
+            continue
+        table.add_row(
+            str(row["item"]),
+            f"{row['ra']:.5f}",
+            f"{row['dec']:+.5f}",
+            f"{row['mag']:.2f}" if row["mag"] is not None else "",
+            str(row["detections"]),
+            f"{row['score']:.2f}",
+            row["predicted"],
+            row["state"],
+            ", ".join(truth) or "[red]nothing[/red]",
         )
+    table.caption = f"and {hidden} that the model takes for bogus, and that are nothing in truth"
+    table.caption_justify = "left"
+    return table
+
+
+def recovery_table(recovered: Mapping[Change, Recovery], false_ones: int) -> Table:
+    """Return how much of what has changed was found, and how much was found besides."""
+    table = _table("What has changed, and was found", "kind", "objects", "images on frames")
+    for kind, one in recovered.items():
+        table.add_row(kind, f"{one.objects_found} of {one.objects}", f"{one.images_found} of {one.images}")
+    table.add_row("nothing in truth", str(false_ones), "")
+    return table
+
+
+def product_paths(database: Database, kind: str) -> list[str]:
+    """Return the paths of the products of a kind, below the data root."""
+    with database.read() as session:
+        return list(session.scalars(select(Product.path).where(Product.kind == kind).order_by(Product.path)))
 
 
 def _worst_colour(session: Session, item_id: int) -> str:

@@ -169,3 +169,19 @@ class WaitingItemsOperator(TorosOperator):
         runner = self.runner(context)
         with runner.database.read() as session:
             return items_waiting_for(session, type(make_step(self.step, runner, None)))
+
+
+class WaitingForReferenceOperator(TorosOperator):
+    """List the measured frames whose field has a reference, oldest first; at most ``[toros] frames_per_run``."""
+
+    def execute(self, context: Context) -> list[int]:
+        """Ask the science database."""
+        from toros.steps.calibration_rules import read_rules
+        from toros.steps.difference import Difference
+        from toros.steps.pending import items_waiting_for, science_frames
+
+        runner = self.runner(context)
+        with runner.database.read() as session:
+            workable = set(science_frames(session, read_rules(runner.settings.rules), runner.clock()))
+            measured = items_waiting_for(session, Difference)
+        return [frame for frame in measured if frame in workable][: runner.settings.frames_per_run]

@@ -1,4 +1,4 @@
-"""The operator that wakes up toros_survey when masters or references were made.
+"""The operator that wakes up toros_survey when masters were made.
 
 It has a module of its own because Airflow's TriggerDagRunOperator, on which it is built, imports much of Airflow:
 the files of other DAGs need not pay for that.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WakeSurveyOperator(TriggerDagRunOperator):
-    """Wake up toros_survey if the tasks before it have made, or given up, what science frames wait for.
+    """Wake up toros_survey if masters were made, or given up: science frames waited for that.
 
     Not through an asset: events of a run with a partition reach only DAGs with partitions.
     """
@@ -31,8 +31,8 @@ class WakeSurveyOperator(TriggerDagRunOperator):
         super().__init__(**RETRIES | kwargs)
 
     def execute(self, context: Context) -> None:
-        """Look at what became of the items; trigger the run."""
+        """Look at what became of the masters; trigger the run."""
         tasks = ended_tasks(context, self.upstream_task_ids)
         if not any(task.has_ended_its_item for task in tasks):
-            raise AirflowSkipException("nothing was made or given up")
+            raise AirflowSkipException("no master was made or given up")
         super().execute(context)

@@ -22,7 +22,7 @@ from toros.science.difference_peaks import find_peaks
 from toros.science.flags import PixelFlag, is_flagged
 from toros.science.image import Image
 from toros.science.psf import Psf, light_in
-from toros.science.psf_fit import fit_sources
+from toros.science.psf_fit import fit_sources_apart
 from toros.science.shapes import Shapes, measure_shapes
 from toros.science.stamps import Stamps, stamps_at
 from toros.science.trails import find_trails
@@ -133,7 +133,7 @@ def find_candidates(
         )
     if not threshold > 0:
         raise BadParameters(f"a threshold of {threshold} sigma finds everything")
-    if not np.isfinite(difference.data.sum(dtype=np.float64)):
+    if not np.isfinite(difference.data.sum()):
         raise NotFinite("the difference holds values that are not numbers")
     return _Candidates(difference, psf, _find(difference, psf.fwhm, threshold)).table(known)
 
@@ -217,24 +217,24 @@ class _Candidates:
         return np.asarray(np.sqrt(np.maximum(np.maximum(rest, least), 1e-12)))
 
     def _fitted(self) -> dict[str, Values]:
-        """Fit the candidates of each sign in a frame where they are positive."""
+        """Fit the candidates of each sign as if their light were positive."""
         columns = {
             name: np.zeros(self.found.x.size)
             for name in ("x", "y", "x_err", "y_err", "flux", "flux_err", "chi2")
         }
-        for sign in (1.0, -1.0):
+        for sign in (1, -1):
             here = np.flatnonzero(self.found.sign == sign)
-            frame = self.difference.data * np.float32(sign)
             noise = self.sky_noise[here]
             start = self.found.snr[here] * noise * self.psf.noise_area**0.5
-            fit = fit_sources(
-                frame,
+            fit = fit_sources_apart(
+                self.difference.data,
                 self.difference.mask,
                 noise,
                 self.psf,
                 self.found.x[here],
                 self.found.y[here],
                 start,
+                sign=sign,
                 passes=1,
             )
             for name, column in columns.items():

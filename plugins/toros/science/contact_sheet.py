@@ -16,8 +16,9 @@ STAMP_SIDE = 126
 
 COLUMNS = 3
 _GAP = 6
-_TRIPLET = 3 * STAMP_SIDE + _GAP
-_LINES = 36
+_TRIPLET = 3 * STAMP_SIDE + 2 * _GAP
+_LINES = 42
+_LINE = 17
 _TITLE = 28
 
 
@@ -28,7 +29,7 @@ def draw_contact_sheet(stamps: NDArray[np.float32], captions: Sequence[str], *, 
     ----------
     stamps : ndarray of float32, shape (n, 3, side, side)
         Of the frame, of the reference and of the difference around n candidates; NaN where there is no value. Frame
-        and reference share one stretch, so that what is new is seen.
+        and reference share one stretch above their skies, so that what is new is seen.
     captions : sequence of str
         One for each.
     title : str
@@ -46,9 +47,10 @@ def draw_contact_sheet(stamps: NDArray[np.float32], captions: Sequence[str], *, 
     """
     if stamps.ndim != 4 or len(captions) != len(stamps):
         raise WrongGeometry(f"{len(captions)} captions for stamps of {stamps.shape}")
+    columns = min(max(len(stamps), 1), COLUMNS)
     rows = max(1, -(-len(stamps) // COLUMNS))
-    width, height = _TRIPLET + 2 * _GAP, STAMP_SIDE + _LINES
-    sheet = Image.new("L", (COLUMNS * width + _GAP, _TITLE + rows * height), BACKGROUND[0])
+    width, height = _TRIPLET + 3 * _GAP, STAMP_SIDE + _LINES
+    sheet = Image.new("L", (columns * width + _GAP, _TITLE + rows * height), BACKGROUND[0])
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, _TITLE / 2), printable(title), TEXT[0], draw_font(), anchor="lm")
     for number, (triplet, caption) in enumerate(zip(stamps, captions, strict=True)):
@@ -56,7 +58,7 @@ def draw_contact_sheet(stamps: NDArray[np.float32], captions: Sequence[str], *, 
         top = _TITLE + number // COLUMNS * height
         sheet.paste(draw_stamps(triplet), (left, top))
         for line, words in enumerate(caption.splitlines()[:2]):
-            at = (left, top + STAMP_SIDE + 1 + line * _LINES / 2)
+            at = (left, top + STAMP_SIDE + 1 + line * _LINE)
             draw.text(at, printable(words), TEXT[0], draw_font())
     return sheet
 
@@ -84,12 +86,19 @@ def draw_stamps(triplet: NDArray[np.float32]) -> Image.Image:
     drawn = Image.new("L", (_TRIPLET, STAMP_SIDE), BACKGROUND[0])
     for place, shades in enumerate(_shades(triplet)):
         stamp = Image.fromarray(shades).resize((STAMP_SIDE, STAMP_SIDE), Image.Resampling.NEAREST)
-        drawn.paste(stamp, (place * (STAMP_SIDE + _GAP // 2), 0))
+        drawn.paste(stamp, (place * (STAMP_SIDE + _GAP), 0))
     return drawn
 
 
 def _shades(triplet: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
     """Return frame and reference with one stretch, and the difference with its own."""
-    both = stretch(np.concatenate([triplet[1], triplet[0]]))
-    side = triplet.shape[1]
-    return [both[:side], both[side:], stretch(triplet[2])]
+    frame, reference, difference = triplet
+    # The sky is in the frame and not in the reference; and the last rows come first.
+    both = stretch(np.concatenate([_above_sky(reference), _above_sky(frame)]))
+    side = len(frame)
+    return [both[:side], both[side:], stretch(difference)]
+
+
+def _above_sky(stamp: NDArray[np.float32]) -> NDArray[np.float32]:
+    known = stamp[np.isfinite(stamp)]
+    return stamp - np.median(known) if known.size else stamp

@@ -71,7 +71,7 @@ def _support(length: int, profile: Plane) -> Plane:
     return full[radius : radius + length].astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _filter(  # type: ignore[no-untyped-def]
     data, variance, mask, first, last, profile, support_y, support_x, values, amount, weight, padded
 ):
@@ -94,14 +94,14 @@ def _filter(  # type: ignore[no-untyped-def]
         _correlate(values[line : line + profile.size], profile, padded, amount[line])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _divide(data, variance, values):  # type: ignore[no-untyped-def]
     """Divide a row by its noise."""
     for column in range(data.size):
         values[column] = data[column] / np.sqrt(max(variance[column], np.float32(1e-30)))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _correlate(rows, profile, padded, amount):  # type: ignore[no-untyped-def]
     """Correlate some rows with the profile along both axes."""
     radius = profile.size // 2
@@ -115,7 +115,7 @@ def _correlate(rows, profile, padded, amount):  # type: ignore[no-untyped-def]
             amount[column] += profile[step] * padded[column + step]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _lighten(weight, profile, line, column, height):  # type: ignore[no-untyped-def]
     """Take a masked pixel out of the weights around it."""
     radius = profile.size // 2
@@ -125,7 +125,7 @@ def _lighten(weight, profile, line, column, height):  # type: ignore[no-untyped-
             weight[near, beside] -= along * profile[beside - column + radius] ** 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _peaks(amount, weight, first, last, ny, threshold):  # type: ignore[no-untyped-def]
     """Return row, column and height of the local extremes, those on the rim of the frame left out."""
     nx = amount.shape[1]

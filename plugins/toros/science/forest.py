@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toros.errors import BadParameters, BadProfile
+from toros.errors import BadModel, BadParameters
 
 Features = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -52,7 +52,7 @@ class Forest:
 
     Raises
     ------
-    BadProfile
+    BadModel
         If the arrays are not a forest: every walk from a root must end at a leaf.
     """
 
@@ -135,7 +135,7 @@ class Forest:
 
 def _require(right: Any, what: str) -> None:
     if not right:
-        raise BadProfile(f"these arrays are not a forest: {what}")
+        raise BadModel(f"these arrays are not a forest: {what}")
 
 
 def grow_forest(
@@ -156,7 +156,7 @@ def grow_forest(
     -------
     Forest
     """
-    from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
+    from sklearn.ensemble import RandomForestClassifier
 
     classifier = RandomForestClassifier(
         n_estimators=trees,

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from toros.errors import BadParameters
 from toros.science.psf import field_terms
 
-Plane = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 CORE = 4
@@ -106,27 +105,6 @@ class Kernel:
         y, x = (part.ravel() for part in np.mgrid[0 : ny - 1 : _GRID * 1j, 0 : nx - 1 : _GRID * 1j])
         sums = self.sum_at(x, y)
         return float(sums.min()), float(sums.max())
-
-    def scale_in(self, rows: slice) -> Plane:
-        """Return the sum of the kernel in every pixel of some rows."""
-        return surface(self.shape, self.weights.sum(axis=(1, 2)), rows)
-
-    def background_in(self, rows: slice) -> Plane:
-        """Return the difference of the skies in every pixel of some rows, electron."""
-        return surface(self.shape, self.background, rows)
-
-
-def surface(shape: tuple[int, int], coefficients: Values, rows: slice) -> Plane:
-    """Return a polynomial over the field, with the terms of `field_terms`, in every pixel of some rows."""
-    columns, lines = np.arange(shape[1], dtype=float), np.arange(rows.start, rows.stop, dtype=float)
-    u = field_terms(shape, columns, 0 * columns, 2)[1].astype(np.float32)
-    v = field_terms(shape, 0 * lines, lines, 3)[2].astype(np.float32)[:, np.newaxis]
-    one, x, y, xx, xy, yy = np.append(coefficients, np.zeros(6 - coefficients.size)).astype(np.float32)
-    plane: Plane = (x + xy * v) * u
-    plane += one + (y + yy * v) * v
-    if xx:
-        plane += xx * u * u
-    return plane
 
 
 def kernel_radius(sharp_fwhm: float, broad_fwhm: float) -> int:

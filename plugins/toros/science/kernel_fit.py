@@ -7,13 +7,14 @@ AJ 136, 2083), and what a fit is worth is asked of stamps that it has not seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.ndimage import maximum_filter1d, uniform_filter
+from scipy.ndimage import maximum_filter1d, uniform_filter, uniform_filter1d
 
 from toros.errors import TooFewStars
 from toros.science.image import Image
@@ -55,7 +56,8 @@ _LEAST_EXPLAINED = 0.5
 _LEAST_LIGHT = 0.1
 """Squares over the noise, per pixel of the stamps, that stars must have at least."""
 
-_BATCH = 32
+_BATCH = 8
+_LEVEL_PIXELS = 20_000
 _WORDS = "the two frames do not show the same stars, or too few of them: look at both, and at how they were aligned"
 
 
@@ -107,10 +109,14 @@ class _Equations:
         chi2: Values = self.square - 2 * (solution * self.vector).sum(axis=1) + (solution * along).sum(axis=1)
         return chi2 / self.pixels
 
+    def own_noise(self, solution: Values) -> Values:
+        """Return what the frame's noise adds to chi^2 per pixel of each stamp."""
+        noise: Values = (np.square(solution[:, :-1]) * self.noise).sum(axis=1)
+        return noise / self.pixels
+
     def chi2(self, solution: Values) -> Values:
         """Return chi^2 per pixel of each stamp."""
-        noise: Values = (np.square(solution[:, :-1]) * self.noise).sum(axis=1) / self.pixels
-        return self.mismatch(solution) + noise
+        return self.mismatch(solution) + self.own_noise(solution)
 
 
 def fit_kernel(frame: Image, target: Image, x: Values, y: Values, *, radius: int, half: int) -> KernelFit:
@@ -148,7 +154,7 @@ def fit_kernel(frame: Image, target: Image, x: Values, y: Values, *, radius: int
     taken off the normal equations: it would make the kernel too low, and leave some per cent of every bright star.
     """
     basis = kernel_basis(radius)
-    level, target_level = (sky_level(image.data, image.mask) for image in (frame, target))
+    level, target_level = _level(frame), _level(target)
     equations = _equations(frame, target, x, y, basis, half, (level, target_level))
     smoothness = _best_smoothness(equations, frame.shape)
     first = int(equations.x.size >= _STAMPS_OF_ORDER[1])
@@ -167,6 +173,12 @@ def fit_kernel(frame: Image, target: Image, x: Values, y: Values, *, radius: int
         raise TooFewStars("the stars of one frame do not show up in the other", advice=_WORDS)
     rejected = int(np.count_nonzero(~used))
     return KernelFit(kernel, equations.x[used], equations.y[used], rejected, smoothness, level)
+
+
+def _level(image: Image) -> float:
+    """Return about the level of the sky: what is subtracted before, and added again after the fit."""
+    step = round((image.data.size / _LEVEL_PIXELS) ** 0.5) | 1
+    return sky_level(image.data[::step, ::step], image.mask[::step, ::step])
 
 
 def _explained(equations: _Equations, used: Which, solution: Values, shape: tuple[int, int]) -> float:
@@ -206,9 +218,6 @@ def _equations(
         design, noise, data, weight = _stamps(frame, target, x[here], y[here], basis, half, levels)
         good = np.count_nonzero(weight, axis=1) >= _LEAST_GOOD * weight.shape[1]
         design, noise, data, weight = design[good], noise[good], data[good], weight[good]
-        root = np.sqrt(weight)
-        design *= root[:, np.newaxis]
-        data *= root
         matrix = np.matmul(design, design.swapaxes(1, 2))
         np.einsum("sii->si", matrix)[:, :-1] -= noise
         matrices.append(matrix)
@@ -232,7 +241,7 @@ def _stamps(
 ) -> tuple[Plane, Plane, Plane, Plane]:
     """Return what each part of the kernel makes of stamps, (n, parts + 1, pixels), and the square of its noise.
 
-    Third and fourth are the target there and the weights.
+    Third and fourth are the target there and the weights. First and third are over the noise.
     """
     reach = basis.shape[1] // 2
     wide, narrow = (stamps_at(frame.shape, x, y, radius) for radius in (half + reach, half))
@@ -247,18 +256,34 @@ def _stamps(
     data, noise = narrow.cut(target.data) - np.float32(levels[1]), wide.cut(frame.variance)
     variance = _variances(noise[:, inner, inner], narrow.cut(target.variance), values[:, inner, inner], data)
     weight = np.where(good, 1 / variance, 0).astype(np.float32)
-    design = np.empty((len(x), basis.shape[0] + 1, side * side), np.float32)
+    root = np.sqrt(weight)
+    design = np.empty((len(x), basis.shape[0] + 1, side, side), np.float32)
     spread = np.empty((len(x), basis.shape[0]), np.float32)
-    # Light moved by (i, j) comes from (-i, -j).
-    moved, moved_noise = (
-        sliding_window_view(plane, (side, side), axis=(1, 2))[:, ::-1, ::-1] for plane in (values, noise)
-    )
+    pixels, blocks = (_moved(plane, side) for plane in ((values, noise), map(_block_sums, (values, noise))))
     for number, part in enumerate(basis):
         rows, columns = np.nonzero(part)
-        design[:, number] = moved[:, rows, columns].sum(axis=1).reshape(len(x), -1)
-        spread[:, number] = (moved_noise[:, rows, columns].sum(axis=1) * weight).sum(axis=(1, 2))
-    design[:, -1] = 1
-    return design, spread, data.reshape(len(x), -1), weight.reshape(len(x), -1)
+        middle = rows.size // 2
+        light, its_noise = (
+            plane[:, rows[middle], columns[middle]] for plane in (pixels if rows.size == 1 else blocks)
+        )
+        np.multiply(light, root, out=design[:, number])
+        np.einsum("sji,sji->s", its_noise, weight, out=spread[:, number])
+    design[:, -1] = root
+    data *= root
+    flat = (len(x), side * side)
+    return design.reshape(len(x), -1, side * side), spread, data.reshape(flat), weight.reshape(flat)
+
+
+def _moved(planes: Iterable[Plane], side: int) -> list[Plane]:
+    """Return stamps moved by each pixel of the kernel: light moved by (i, j) comes from (-i, -j)."""
+    return [sliding_window_view(plane, (side, side), axis=(1, 2))[:, ::-1, ::-1] for plane in planes]
+
+
+def _block_sums(stamps: Plane) -> Plane:
+    """Return the sum of the 3 x 3 pixels around each pixel of stamps."""
+    for axis in (1, 2):
+        stamps = 3 * uniform_filter1d(stamps, 3, axis=axis)
+    return stamps
 
 
 def _variances(frame: Plane, target: Plane, values: Plane, data: Plane) -> Plane:
@@ -314,10 +339,11 @@ def _foretold(
 ) -> float:
     """Return chi^2 per pixel of each half of the stamps in the kernel of the other half."""
     number = np.cumsum(used) % 2 == 0
-    mismatch, chi2 = np.empty((2, used.size))
+    mismatch, noise = np.empty((2, used.size))
     for half in (number, ~number):
         solution = _at_stamps(equations, shape, _solve(equations, used & ~half, shape, order, smoothness))
-        mismatch[half], chi2[half] = equations.mismatch(solution)[half], equations.chi2(solution)[half]
+        mismatch[half], noise[half] = equations.mismatch(solution)[half], equations.own_noise(solution)[half]
+    chi2 = mismatch + noise
     usual = used & (chi2 <= _OUTLYING * np.median(chi2[used]))
     return float(mismatch[usual].mean())
 

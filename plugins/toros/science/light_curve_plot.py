@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _POINT, _FLAGGED, _GUIDE = "#0b5fa5", "#d55e00", "#888888"
 _FILTERS = (_POINT, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours that everybody can tell apart."""
+
+_ARROW = 0.06
+"""Length of the arrow of an upper limit, as a share of the range of magnitudes."""
 
 
 def draw_light_curve(points: Table, *, title: str, magnitude_name: str = "magnitude") -> bytes:
@@ -87,26 +92,42 @@ def draw_candidate_curve(points: Table, *, title: str) -> bytes:
 
     figure = Figure(figsize=(7.0, 3.5), dpi=110, layout="constrained")
     axes = figure.subplots()
+    axes.invert_yaxis()
     start = np.floor(np.min(points["jd"]))
+    values = np.concatenate([points["mag"], points["upper_limit"]])
+    arrow = _ARROW * max(float(np.nanmax(values) - np.nanmin(values)), 1.0)
     for name, colour in zip(sorted(set(points["filter"])), cycle(_FILTERS), strict=False):
         here = points[points["filter"] == name]
-        time, found, faded = here["jd"] - start, np.asarray(here["found"], bool), np.asarray(here["faded"], bool)
-        for which, marker, face in (
-            (found & ~faded, "o", colour),
-            (~found & ~faded, "o", "none"),
-            (faded, "s", "none"),
-        ):
-            # What has no magnitude is no number, and not drawn.
-            bars = {"fmt": marker, "markersize": 5, "linewidth": 1, "color": colour, "markerfacecolor": face}
-            axes.errorbar(time[which], here["mag"][which], here["mag_err"][which], **bars)
-        axes.scatter(time, here["upper_limit"], marker=r"$\downarrow$", s=60, linewidths=0.5, color=colour)
+        _draw_magnitudes(axes, here["jd"] - start, here, colour)
+        axes.errorbar(
+            here["jd"] - start, here["upper_limit"], arrow, lolims=True, fmt="_", linewidth=1, color=colour
+        )
         axes.plot([], [], "o", color=colour, label=name or "no filter")
-    axes.invert_yaxis()
     axes.ticklabel_format(useOffset=False)
     axes.grid(alpha=0.25)
     axes.set(title=title, xlabel=f"JD (UTC) − {start:.0f}", ylabel="magnitude of the difference")
     axes.legend(frameon=False)
     return _as_png(figure)
+
+
+def _draw_magnitudes(axes: Axes, time: NDArray[np.float64], points: Table, colour: str) -> None:
+    """Draw the magnitudes of one filter; what is no number is not drawn."""
+    found, faded = np.asarray(points["found"], bool), np.asarray(points["faded"], bool)
+    for which, marker, face in (
+        (found & ~faded, "o", colour),
+        (~found & ~faded, "o", "none"),
+        (faded, "s", "none"),
+    ):
+        axes.errorbar(
+            time[which],
+            points["mag"][which],
+            points["mag_err"][which],
+            fmt=marker,
+            markersize=5,
+            markerfacecolor=face,
+            linewidth=1,
+            color=colour,
+        )
 
 
 def _as_png(figure: Figure) -> bytes:

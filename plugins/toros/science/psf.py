@@ -126,20 +126,24 @@ def guess_psf(shape: tuple[int, int], typical: StarShape) -> Psf:
 
 def draw(plane: Plane, psf: Psf, x: Values, y: Values, flux: Values, faintest: float | Values) -> None:
     """Add stars to a plane in place, each out to where it falls below `faintest` (positive) per pixel."""
-    xx, yy, _ = moments = psf.moments_at(x, y)
-    peak = np.abs(flux) * (psf.beta - 1) / (np.pi * np.sqrt(xx * yy))
-    reach = np.sqrt(np.maximum(xx, yy) * np.maximum(peak / faintest, 1) ** (1 / psf.beta))
-    reach = reach.clip(_LEAST_REACH * psf.fwhm, max(_LARGEST_RADIUS, _LEAST_REACH * psf.fwhm))
-    classes = np.ceil(2 * np.log2(reach)).astype(int)
+    moments, radii = psf.moments_at(x, y), drawn_radii(psf, x, y, flux, faintest)
     flat = plane.reshape(-1)
-    for size in np.unique(classes):
-        members = np.flatnonzero(classes == size)
-        radius = 2 ** (size / 2)
+    for radius in np.unique(radii):
+        members = np.flatnonzero(radii == radius)
         for part in parts_of(members, int(4 * radius**2)):
-            discs = discs_at(psf.shape, x[part], y[part], radius)
+            discs = discs_at(psf.shape, x[part], y[part], float(radius))
             light = psf.profile(*discs.offsets(x[part], y[part]), moments[:, part])
             light *= flux[part].astype(np.float32)[:, np.newaxis]
             np.add.at(flat, discs.index[discs.inside], light[discs.inside])
+
+
+def drawn_radii(psf: Psf, x: Values, y: Values, flux: Values, faintest: float | Values) -> Values:
+    """Return how far out, px, stars are drawn that end at `faintest` (positive): one of a few radii, not less."""
+    xx, yy, _ = psf.moments_at(x, y)
+    peak = np.abs(flux) * (psf.beta - 1) / (np.pi * np.sqrt(xx * yy))
+    reach = np.sqrt(np.maximum(xx, yy) * np.maximum(peak / faintest, 1) ** (1 / psf.beta))
+    reach = reach.clip(_LEAST_REACH * psf.fwhm, max(_LARGEST_RADIUS, _LEAST_REACH * psf.fwhm))
+    return np.asarray(2 ** (np.ceil(2 * np.log2(reach)) / 2))
 
 
 def light_in(stamps: Stamps, psf: Psf, x: Values, y: Values, flux: Values) -> Plane:

@@ -18,7 +18,8 @@ from scipy.spatial import cKDTree
 
 from toros.science.flags import MaskPlane
 from toros.science.psf import Psf, draw
-from toros.science.stamps import discs_at, parts_of
+from toros.science.psf_canvas import Canvas, DiscCanvas, FrameCanvas
+from toros.science.stamps import Discs, discs_at, parts_of
 
 Plane = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -132,16 +133,32 @@ def fit_sources(
     The variance of a pixel is that of the sky plus the electrons of the model: that of the data would make
     pixels count the less the brighter the noise made them, and all fluxes too small.
     """
-    fit = _Fit(frame, mask, np.array(np.broadcast_to(sky_noise, x.shape), float), psf, (x, y, flux), radius)
-    free = 1 if fixed else 3
-    for _ in range(passes):
-        fit.redraw()
-        fit.step(free=1)
-        for _ in range(_ROUNDS):
-            if not fit.step(free):
-                break
-    fit.redraw()
-    return fit.result(free)
+    discs = discs_at(psf.shape, x, y, _fit_radius(psf, radius))
+    fit = _Fit(FrameCanvas(frame, psf, discs), discs, mask, sky_noise, psf, (x, y, flux))
+    return fit.run(1 if fixed else 3, passes)
+
+
+def fit_sources_apart(
+    frame: Plane,
+    mask: MaskPlane,
+    sky_noise: float | Values,
+    psf: Psf,
+    x: Values,
+    y: Values,
+    flux: Values,
+    *,
+    sign: int = 1,
+    fixed: bool = False,
+    passes: int = 2,
+) -> PsfFit:
+    """Fit some sources of a frame, and leave it as it was.
+
+    The parameters and what is returned are those of `fit_sources`. With a `sign` of -1 light is fitted that is
+    missing: fluxes are those of the frame turned over. Only pixels around the sources are copied.
+    """
+    discs = discs_at(psf.shape, x, y, _fit_radius(psf, None))
+    fit = _Fit(DiscCanvas(frame, psf, discs, sign), discs, mask, sky_noise, psf, (x, y, flux))
+    return fit.run(1 if fixed else 3, passes)
 
 
 def force_photometry(
@@ -152,7 +169,7 @@ def force_photometry(
     The parameters are those of `fit_sources`, and the frame is left as it was. Fluxes may be negative;
     positions have zero errors.
     """
-    return fit_sources(frame.copy(), mask, sky_noise, psf, x, y, np.zeros(x.size), fixed=True)
+    return fit_sources_apart(frame, mask, sky_noise, psf, x, y, np.zeros(x.size), fixed=True)
 
 
 def _fit_radius(psf: Psf, radius: float | None) -> float:
@@ -167,26 +184,37 @@ class _Fit:
 
     def __init__(
         self,
-        frame: Plane,
+        canvas: Canvas,
+        discs: Discs,
         mask: MaskPlane,
-        sky: Values,
+        sky: float | Values,
         psf: Psf,
         start: tuple[Values, Values, Values],
-        radius: float | None,
     ) -> None:
-        self.frame, self.sky, self.psf = frame, sky, psf
+        self.canvas, self.discs, self.psf = canvas, discs, psf
         self.x, self.y, self.flux = (np.array(values, np.float64) for values in start)
+        self.sky = np.array(np.broadcast_to(sky, self.x.shape), float)
         self.start = np.stack([self.x, self.y], axis=1)
         self.moments = psf.moments_at(self.x, self.y)
-        self.discs = discs_at(psf.shape, self.x, self.y, _fit_radius(psf, radius))
-        self.good = self.discs.inside & (mask.reshape(-1)[self.discs.index] == 0)
-        self.data = frame.reshape(-1)[self.discs.index]
+        self.good = discs.inside & (mask.reshape(-1)[discs.index] == 0)
+        self.data = canvas.flat[canvas.index]
         self.pairs = _pairs(self.x, self.y, 2 * self.discs.radius)
         self.loose = 1 / (0.5 * psf.fwhm) ** 2  # a source stays where it was seen
         self.drawn: Values | None = None
         rim = np.array([[self.discs.radius, 0]], np.float32), np.array([[0, self.discs.radius]], np.float32)
         self.edge = float(psf.profile(*rim, psf.moments[:, :1]).max())
         self.active = np.arange(self.x.size)
+
+    def run(self, free: int, passes: int) -> PsfFit:
+        """Fit fluxes, then all that is free."""
+        for _ in range(passes):
+            self.redraw()
+            self.step(free=1)
+            for _ in range(_ROUNDS):
+                if not self.step(free):
+                    break
+        self.redraw()
+        return self.result(free)
 
     def redraw(self) -> None:
         """Take all sources out of the frame, each with the wings that its flux asks for."""
@@ -197,11 +225,11 @@ class _Fit:
             light = change[2] + np.abs(now[2]) * np.hypot(change[0], change[1]) / self.psf.fwhm
             changed = np.flatnonzero(light * self.edge > _REDRAWN * self.sky)
             x, y, flux = self.drawn[:, changed]
-            draw(self.frame, self.psf, x, y, flux, _DRAWN * self.sky[changed])
+            self.canvas.draw(x, y, flux, _DRAWN * self.sky[changed])
             for part in parts_of(changed, self.good.shape[1]):
                 self._add(part, self._light(part, *now) - self._light(part, *self.drawn))
         x, y, flux = now[:, changed]
-        draw(self.frame, self.psf, x, y, -flux, _DRAWN * self.sky[changed])
+        self.canvas.draw(x, y, -flux, _DRAWN * self.sky[changed])
         self.drawn = now
         self.active = np.arange(self.x.size)
 
@@ -247,7 +275,7 @@ class _Fit:
 
     def _weighted(self, part: Indices) -> tuple[Plane, Plane]:
         """Return what remains in the discs of some sources, and the weights of the pixels."""
-        rest = self.frame.reshape(-1)[self.discs.index[part]]
+        rest = self.canvas.flat[self.canvas.index[part]]
         sky = np.square(self.sky[part]).astype(np.float32)[:, np.newaxis]
         weight = self.good[part] / (sky + np.maximum(self.data[part] - rest, 0))
         return rest, weight
@@ -309,7 +337,7 @@ class _Fit:
 
     def _add(self, part: Indices, light: Plane) -> None:
         inside = self.discs.inside[part]
-        np.add.at(self.frame.reshape(-1), self.discs.index[part][inside], light[inside])
+        self.canvas.add(self.canvas.index[part][inside], light[inside])
 
 
 def _pairs(x: Values, y: Values, distance: float) -> Indices:

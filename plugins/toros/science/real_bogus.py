@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toros.errors import BadParameters, BadProfile
+from toros.errors import BadModel, BadParameters
 from toros.science.candidate_features import FEATURE_NAMES
 from toros.science.forest import Forest, grow_forest
 from toros.science.roc import Evaluation, evaluate_probabilities
@@ -204,14 +204,14 @@ def load_model(content: bytes) -> Model:
 
     Raises
     ------
-    BadProfile
+    BadModel
         If it is not a model, or not of this version's features.
     """
     try:
         arrays = _arrays_in(content)
         return _model_of(arrays)
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError) as error:
-        raise BadProfile(f"this is not a real/bogus model: {error}") from error
+        raise BadModel(f"this is not a real/bogus model: {error}") from error
 
 
 def _arrays_in(content: bytes) -> dict[str, NDArray[Any]]:
@@ -219,23 +219,23 @@ def _arrays_in(content: bytes) -> dict[str, NDArray[Any]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > MOST_BYTES:
-        raise BadProfile(f"a model of {unpacked} bytes is larger than any forest that is worth its time")
+        raise BadModel(f"a model of {unpacked} bytes is larger than any forest that is worth its time")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
 def _model_of(arrays: dict[str, NDArray[Any]]) -> Model:
     if int(arrays["format"]) != FORMAT:
-        raise BadProfile(f"a real/bogus model of format {int(arrays['format'])}; this version reads {FORMAT}")
+        raise BadModel(f"a real/bogus model of format {int(arrays['format'])}; this version reads {FORMAT}")
     names = tuple(str(name) for name in arrays["feature_names"])
     if names != FEATURE_NAMES:
-        raise BadProfile(f"the model judges other features: {', '.join(names)}", advice="train it again")
+        raise BadModel(f"the model judges other features: {', '.join(names)}", advice="train it again")
     forest = Forest(len(names), arrays["roots"], arrays["feature"], arrays["number"])
     slope, intercept = arrays["calibration"].tolist()
     seed, n_real, n_bogus, *held_out = arrays["counts"].tolist()
     curve = np.asarray(arrays["curve"], np.float64)
     if not (slope > 0 and np.isfinite([slope, intercept]).all() and _is_curve(curve)):
-        raise BadProfile("the calibration or the curve of the model cannot be")
+        raise BadModel("the calibration or the curve of the model cannot be")
     auc, missed, calibration_error = arrays["figures"].tolist()
     evaluation = Evaluation(
         curve[0], curve[1], curve[2], auc, missed, calibration_error, held_out[0], held_out[1]

@@ -37,7 +37,7 @@ class Stamps:
 
     def cut(self, plane: NDArray[Any]) -> NDArray[Any]:
         """Return the pixels of a plane, (n, side, side); those outside repeat the edge."""
-        cut: NDArray[Any] = plane.reshape(-1)[self.index]
+        cut: NDArray[Any] = plane.reshape(-1).take(self.index)
         return cut
 
 

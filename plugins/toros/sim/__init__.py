@@ -16,6 +16,7 @@ from toros.sim.camera import (
     without_flaws,
 )
 from toros.sim.catalogue import reference_catalogue
+from toros.sim.changes import Change, changes_since
 from toros.sim.exposure import (
     Conditions,
     RawFrame,
@@ -34,6 +35,7 @@ from toros.sim.sky import Pulsation, Supernova, Transient, add_transients, camer
 
 __all__ = [
     "Band",
+    "Change",
     "Conditions",
     "Detector",
     "Field",
@@ -53,6 +55,7 @@ __all__ = [
     "azulcito",
     "build_detector",
     "camera_wcs",
+    "changes_since",
     "feed",
     "fields_of_the_night",
     "illuminate",

@@ -1,8 +1,9 @@
 """Differences of simulated frames whose changes are known: what a real/bogus classifier is trained and judged with.
 
-Every scene has a camera, a seeing and a crowd of its own. The reference is subtracted as a good subtraction would do
-it, and with what a good subtraction leaves: dipoles of stars that are not quite aligned, rings of a kernel that
-does not quite fit, cores of galaxies, and what falls on one frame only - cosmic rays, hot pixels, satellites.
+Every scene has a camera, a seeing and a crowd of its own. What a subtraction leaves is in them: dipoles of stars that
+are not quite aligned, rings of a kernel that does not quite fit, cores of galaxies, and what falls on one frame only -
+cosmic rays, hot pixels, satellites. In some scenes reference and science frame have one seeing and are subtracted as
+they are; in the others they have two, and `toros.science.difference.subtract` matches them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from scipy.spatial import cKDTree
 
 from toros.science.candidate_features import candidate_features
 from toros.science.candidates import find_candidates
-from toros.science.flags import MaskPlane, PixelFlag, raise_flag
+from toros.science.difference import subtract
+from toros.science.flags import MaskPlane, PixelFlag, is_flagged, raise_flag
 from toros.science.image import Image
 from toros.science.injection import Injections, inject, plan_injections
 from toros.science.psf import Psf as FittedPsf
@@ -38,6 +40,9 @@ _FAINTEST = 2.0
 _BRIGHTEST = 2e4
 """Stars from so many sigma up to so many, with counts of a slope of 0.3 in the logarithm per magnitude."""
 
+_LEAST_STARS = 5e-4
+"""Stars per pixel without which frames are not matched."""
+
 _GALAXIES = 0.25
 """Galaxies per star."""
 
@@ -48,7 +53,14 @@ _FADED = 0.2
 """Part of the changes that have faded: they are in the reference."""
 
 _SAME = 0.7
-"""A candidate within so many FWHM of a change is that change."""
+_APART = 1.5
+"""A candidate within so many FWHM of a change is that change; from so many on it has nothing to do with it."""
+
+_OWN_LIGHT = 0.5
+"""A candidate with less of its light from the change than this part has more of something else."""
+
+_FAINTEST_MATCHED = 5.0
+"""Sources from so many sigma on are in the catalogue that the kernel is fitted with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +78,8 @@ class DifferenceScene:
     changes : Injections
         What has brightened, and with negative flux what has faded.
     noise : float
-        Standard deviation of a pixel of empty sky in the difference, electron.
+        Standard deviation of a pixel of empty sky in the difference, electron; where a frame was convolved, of
+        independent pixels in which point sources would be as uncertain.
     """
 
     science: Image
@@ -83,6 +96,7 @@ class _Weather:
     """What differs from scene to scene."""
 
     psf: Psf
+    """Of the reference."""
     sky: float
     read_noise: float
     saturation: float
@@ -91,6 +105,8 @@ class _Weather:
     shift: tuple[float, float]
     scale: float
     science_psf: Psf
+    scatter: float
+    """Of the places of single sources between the frames, px in each axis: air and colours, which no kernel follows."""
 
     @property
     def noise(self) -> float:
@@ -99,7 +115,11 @@ class _Weather:
 
 
 def difference_scene(
-    rng: np.random.Generator, *, shape: tuple[int, int] = SHAPE, changes: int = 60
+    rng: np.random.Generator,
+    *,
+    shape: tuple[int, int] = SHAPE,
+    changes: int = 60,
+    matched: bool = False,
 ) -> DifferenceScene:
     """Draw a scene.
 
@@ -111,48 +131,63 @@ def difference_scene(
         Of the frames, (ny, nx).
     changes : int
         Injected changes, half of them on galaxies.
+    matched : bool
+        Whether the frames differ in seeing, and are matched.
     """
     weather = _draw_weather(rng, shape)
-    psf = guess_psf(shape, StarShape(weather.psf.fwhm, 0.0, 0.0, 0))
+    if matched:
+        weather = _in_other_seeing(rng, weather, shape)
+    psf = _fitted_psf(shape, weather.psf)
+    science_psf = _fitted_psf(shape, weather.science_psf) if matched else psf
+    broader = max(psf, science_psf, key=lambda each: each.fwhm)
     sources = _draw_sources(rng, weather, shape)
-    reference_light, science_light = _light(sources, weather, shape)
+    reference_light, science_light = _light(sources, weather, shape, rng)
     mask = np.zeros(shape, np.uint8)
     for light in (reference_light, science_light):
         raise_flag(mask, light + weather.sky > weather.saturation, PixelFlag.SATURATED)
     for row, column in rng.integers(0, shape, (20, 2)):
         mask[row, column] = PixelFlag.HOT
-    limits = tuple(snr * weather.noise * psf.noise_area**0.5 for snr in _SNR)
-    plan = plan_injections(rng, sources, mask, psf, changes, (limits[0], limits[1]))
+    limits = tuple(snr * weather.noise * broader.noise_area**0.5 for snr in _SNR)
+    plan = plan_injections(rng, sources, mask, broader, changes, (limits[0], limits[1]))
     faded = rng.random(len(plan)) < _FADED
     science = _exposed(science_light, weather, mask, rng, frames=1)
     reference = _exposed(reference_light, weather, mask, rng, frames=weather.reference_frames)
-    inject(science, psf, plan.x[~faded], plan.y[~faded], plan.flux[~faded], rng)
-    inject(reference, psf, plan.x[faded], plan.y[faded], plan.flux[faded], rng)
+    unit = weather.scale if matched else 1.0
+    inject(science, science_psf, plan.x[~faded], plan.y[~faded], plan.flux[~faded], rng)
+    inject(reference, psf, plan.x[faded], plan.y[faded], plan.flux[faded] / unit, rng)
     _spoil(science.data, weather, rng)
-    difference = Image(science.data - reference.data, science.variance + reference.variance, mask)
     truth = replace(plan, flux=np.where(faded, -plan.flux, plan.flux))
+    if matched:
+        return _matched_scene(science, reference, sources, (science_psf, psf), truth)
+    difference = Image(science.data - reference.data, science.variance + reference.variance, mask)
     return DifferenceScene(science, reference, difference, psf, sources, truth, weather.noise)
 
 
 def labelled_candidates(scene: DifferenceScene) -> tuple[QTable, NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the candidates of a scene, their features, and which of them are real."""
+    """Return the candidates of a scene, their features, and which of them are real.
+
+    Those of which that cannot be said are left out: too near a change for having nothing to do with it and not at
+    its place, or at its place but with less than half of their light from it.
+    """
     candidates = find_candidates(scene.difference, scene.psf)
     features = candidate_features(
         scene.science, scene.reference, scene.difference, candidates, scene.sources, scene.psf
     )
     places = np.column_stack([candidates["x"].value, candidates["y"].value])
     truth = cKDTree(np.column_stack([scene.changes.x, scene.changes.y]))
-    distance, change = truth.query(places, distance_upper_bound=_SAME * scene.psf.fwhm)
+    distance, change = truth.query(places, distance_upper_bound=_APART * scene.psf.fwhm)
     near = np.isfinite(distance)
-    real = near.copy()
-    real[near] = np.sign(scene.changes.flux[change[near]]) == np.asarray(candidates["sign"])[near]
-    return candidates, features, real
+    own = np.zeros(len(candidates))
+    own[near] = scene.changes.flux[change[near]] / candidates["flux"].value[near]
+    real = (distance < _SAME * scene.psf.fwhm) & (own > _OWN_LIGHT)
+    known = real | ~near
+    return candidates[known], features[known], real[known]
 
 
 def simulated_training_set(
     seed: int, scenes: int, *, shape: tuple[int, int] = SHAPE
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return features and labels of the candidates of many scenes.
+    """Return features and labels of the candidates of many scenes, in every second of which the frames were matched.
 
     Parameters
     ----------
@@ -170,7 +205,9 @@ def simulated_training_set(
         True for injected changes, which every other candidate is not.
     """
     sets = [
-        labelled_candidates(difference_scene(np.random.default_rng([seed, number]), shape=shape))
+        labelled_candidates(
+            difference_scene(np.random.default_rng([seed, number]), shape=shape, matched=number % 2 == 1)
+        )
         for number in range(scenes)
     ]
     return np.concatenate([part[1] for part in sets]), np.concatenate([part[2] for part in sets])
@@ -194,7 +231,63 @@ def _draw_weather(rng: np.random.Generator, shape: tuple[int, int]) -> _Weather:
         shift=(size * math.cos(heading), size * math.sin(heading)),
         scale=1 + rng.normal(0, 0.003),
         science_psf=blurred,
+        scatter=0.0,
     )
+
+
+def _in_other_seeing(rng: np.random.Generator, weather: _Weather, shape: tuple[int, int]) -> _Weather:
+    """Return the weather of a science frame that is not like its reference."""
+    profile = Psf(
+        weather.psf.fwhm * float(rng.lognormal(0.05, 0.15)),
+        ellipticity=abs(rng.normal(0, 0.05)),
+        angle=rng.uniform(0, 180),
+    )
+    return replace(
+        weather,
+        science_psf=profile,
+        stars=max(weather.stars, int(_LEAST_STARS * shape[0] * shape[1])),
+        scale=rng.uniform(0.7, 1.3),
+        scatter=rng.uniform(0, 0.06),
+    )
+
+
+def _fitted_psf(shape: tuple[int, int], profile: Psf) -> FittedPsf:
+    """Return a profile as if it had been measured."""
+    fwhm = profile.fwhm / math.sqrt(1 - profile.ellipticity)  # of one axis, and of both
+    return guess_psf(shape, StarShape(fwhm, profile.ellipticity, profile.angle, 0))
+
+
+def _matched_scene(
+    science: Image,
+    reference: Image,
+    sources: QTable,
+    psfs: tuple[FittedPsf, FittedPsf],
+    changes: Injections,
+) -> DifferenceScene:
+    """Subtract the reference as the pipeline does; `psfs` are those of both frames."""
+    unit = math.sqrt(float(np.median(science.variance)) * psfs[0].noise_area)
+    bright = sources[sources["flux_psf"] > _FAINTEST_MATCHED * unit]
+    row, column = (
+        np.rint(bright[axis]).astype(int).clip(0, length - 1)
+        for axis, length in zip("yx", science.shape, strict=True)
+    )
+    saturated = is_flagged(science.mask[row, column] | reference.mask[row, column], PixelFlag.SATURATED)
+    stars = QTable(
+        {
+            "x": bright["x"],
+            "y": bright["y"],
+            "snr": bright["flux_psf"] / unit,
+            "flags": bright["flags"] | saturated * np.int32(SourceFlag.SATURATED),
+        }
+    )
+    made = subtract(science, reference, stars, *psfs)
+    image, scale = made.image, made.quality.scale
+    image = replace(image, variance=image.variance * np.float32(made.noise_factor**2))
+    reference = Image(
+        reference.data * np.float32(scale), reference.variance * np.float32(scale**2), reference.mask
+    )
+    noise = math.sqrt(float(np.median(image.variance)))
+    return DifferenceScene(science, reference, image, made.psf, sources, changes, noise)
 
 
 def _draw_sources(rng: np.random.Generator, weather: _Weather, shape: tuple[int, int]) -> QTable:
@@ -225,16 +318,19 @@ def _draw_sources(rng: np.random.Generator, weather: _Weather, shape: tuple[int,
     )
 
 
-def _light(sources: QTable, weather: _Weather, shape: tuple[int, int]) -> tuple[Plane, Plane]:
+def _light(
+    sources: QTable, weather: _Weather, shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[Plane, Plane]:
     """Return the light of the reference and of the science frame, without sky or noise."""
     planes = []
+    scatter = rng.normal(0, weather.scatter, (2, len(sources)))
     for psf, shift, scale in (
-        (weather.psf, (0.0, 0.0), 1.0),
-        (weather.science_psf, weather.shift, weather.scale),
+        (weather.psf, np.zeros((2, 1)), 1.0),
+        (weather.science_psf, np.reshape(weather.shift, (2, 1)) + scatter, weather.scale),
     ):
         light = np.zeros(shape, np.float32)
         is_galaxy = np.asarray(sources["flags"]) != 0
-        x, y = np.asarray(sources["x"]) + shift[0], np.asarray(sources["y"]) + shift[1]
+        x, y = np.stack([sources["x"], sources["y"]]) + shift
         flux = np.asarray(sources["flux_psf"]) * scale
         add_stars(light, x[~is_galaxy], y[~is_galaxy], flux[~is_galaxy], psf)
         profile = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
+from astropy.coordinates import angular_separation
 from astropy.io import fits
 from astropy.table import Table
 
@@ -232,9 +233,12 @@ class _Observatory:
         ra, dec = wcs.wcs.crval
         sources = sky_field(ra, dec, reach / 3600, density=plan.density, faint=plan.faint, seed=plan.sky_seed)
         middle = julian_date(shot.start) + shot.exptime / 2 / 86400
+        transients = [
+            one for one in plan.transients if _is_near(one.position(middle), (ra, dec), reach / 3600)
+        ]
         raw = take_light(
             self.detector,
-            add_transients(sources, plan.transients, middle),
+            add_transients(sources, transients, middle),
             wcs,
             camera.band(shot.filter),
             shot.exptime,
@@ -244,6 +248,11 @@ class _Observatory:
         if raw.truth is not None:
             raw.truth.meta["wcs"] = dict(wcs.to_header(relax=True))
         return raw
+
+
+def _is_near(place: tuple[float, float], centre: tuple[float, float], reach: float) -> bool:
+    """Tell whether two places are within so many degrees: far from its centre, a frame's WCS means nothing."""
+    return bool(np.degrees(angular_separation(*np.radians([*place, *centre]))) <= reach)
 
 
 def _conditions_of(shot: Shot, average: Conditions, rng: np.random.Generator) -> Conditions:

@@ -44,6 +44,8 @@ class Transient:
         arcsec per hour to the east and to the north.
     epoch : float
         Julian date of the position; matters where there is motion.
+    kind : str
+        What it is, in the truth tables.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Transient:
     colour: float = 0.3
     motion: tuple[float, float] = (0.0, 0.0)
     epoch: float = 0.0
+    kind: str = "transient"
 
     def position(self, jd: float) -> tuple[float, float]:
         """Return right ascension and declination (degrees) at a Julian date."""
@@ -149,7 +152,7 @@ def sky_field(
 def add_transients(sources: Table, transients: Sequence[Transient], jd: float) -> Table:
     """Return the sky of one moment: `sources` and those transients that shine then.
 
-    They are points of kind "transient".
+    They are points of their kinds.
     """
     shining = [(one, one.light_curve(jd)) for one in transients]
     shining = [(one, magnitude) for one, magnitude in shining if math.isfinite(magnitude)]
@@ -160,7 +163,7 @@ def add_transients(sources: Table, transients: Sequence[Transient], jd: float) -
     extra = Table(
         {
             "name": [one.name for one, _ in shining],
-            "kind": ["transient"] * len(shining),
+            "kind": [one.kind for one, _ in shining],
             "ra": [ra for ra, _ in positions],
             "dec": [dec for _, dec in positions],
             "mag": [magnitude for _, magnitude in shining],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from astropy import units
 from astropy.io import fits
 from astropy.table import QTable
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,10 +26,12 @@ from toros.science.noise import sky_noise
 from toros.science.psf import Psf, guess_psf
 from toros.science.psf_stars import measure_psf
 from toros.science.resample import pixel_map, resample
+from toros.science.zogy import subtract_zogy
 from toros.steps.choose_reference import current_reference
 from toros.steps.frames import Frame, StackedImage, read_frame, read_stack
 from toros.steps.load import split_name
 from toros.steps.step import ProductFile, Step, Work
+from toros.steps.survey_rules import read_survey_rules
 from toros.store.fits_table import read_table
 from toros.store.fits_writer import FrameWriter, Plane, ccd_planes
 from toros.store.psf_hdu import append_psf, read_psf
@@ -48,6 +52,7 @@ class Rows:
     """Whether the frame is part of the reference."""
     known: tuple[tuple[float, float], ...]
     """Where candidates of the field are: no star there is one to compare by. Degrees."""
+    method: Literal["kernel", "zogy"]
     limits: QualityLimits
 
 
@@ -103,6 +108,7 @@ class Difference(Step[Rows, Inputs, Result]):
             item.campaign.ccd.profile,
             session.get(StackMember, (reference.stack_id, item.id)) is not None,
             tuple((ra, dec) for ra, dec in known),
+            read_survey_rules(work.settings.survey_rules).differences.method,
             read_limits(work.settings.quality_limits),
         )
 
@@ -122,11 +128,9 @@ class Difference(Step[Rows, Inputs, Result]):
         reference = resample(
             inputs.reference.image, pixel_map(frame.wcs, science.shape, inputs.reference.wcs)
         )
-        known = np.reshape(rows.known, (-1, 2))
-        avoid = np.column_stack(frame.wcs.all_world2pix(*known.T, 0, quiet=True)) if len(known) else None
-        difference = subtract(
-            science, reference, inputs.stars, inputs.psf, _psf_of(reference, inputs), avoid=avoid
-        )
+        images = science, reference, inputs.stars, inputs.psf, _psf_of(reference, inputs)
+        is_zogy = rows.method == "zogy"
+        difference = subtract_zogy(*images) if is_zogy else subtract(*images, avoid=_avoided(inputs))
         scale = difference.quality.scale
         reference = Image(reference.data * scale, reference.variance * scale**2, reference.mask)
         measures = _measures(difference)
@@ -152,6 +156,12 @@ class Difference(Step[Rows, Inputs, Result]):
         if result.verdict.colour is Colour.RED:
             reds = [str(reason) for reason in result.verdict.reasons if reason.colour is Colour.RED]
             work.leave("failed_difference", "; ".join(reds))
+
+
+def _avoided(inputs: Inputs) -> NDArray[np.float64] | None:
+    """Return where on the frame known candidates are, x and y."""
+    known = np.reshape(inputs.rows.known, (-1, 2))
+    return np.column_stack(inputs.frame.wcs.all_world2pix(*known.T, 0, quiet=True)) if len(known) else None
 
 
 def _psf_of(reference: Image, inputs: Inputs) -> Psf:

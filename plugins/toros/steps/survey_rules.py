@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,7 +41,7 @@ class ReferenceRules(_Table):
 class DifferenceRules(_Table):
     """How a frame is compared with the reference."""
 
-    kernel_order: int = Field(ge=0, le=2)
+    method: Literal["kernel", "zogy"]
 
 
 class CandidateRules(_Table):

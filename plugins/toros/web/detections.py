@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Row, Select, exists, func, or_, select
+from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from toros.models import Detection, Pawprint, Product
+from toros.models import Candidate, Detection, Pawprint, Product
 
 STAMPS_KIND = "candidates"
 """Kind of the product that holds the stamps of a frame."""
@@ -51,6 +51,9 @@ class DetectionLine:
 class CandidateSheet:
     """What only candidates have."""
 
+    ra: float
+    """ICRS, degrees."""
+    dec: float
     detections: tuple[DetectionLine, ...]
     """The newest frames first; a long list is cut."""
     stamps: DetectionLine | None
@@ -66,15 +69,17 @@ class StampsPlace:
     row: int
 
 
-def show_candidate(session: Session, candidate_id: int, limit: int) -> CandidateSheet:
+def show_candidate(session: Session, candidate: Candidate, limit: int) -> CandidateSheet:
     """Collect what only candidates have, at most so many detections."""
-    found = newest_found(session, [candidate_id]).get(candidate_id)
+    found = newest_found(session, [candidate.id]).get(candidate.id)
     bright = exists().where(
-        Detection.candidate_id == candidate_id,
+        Detection.candidate_id == candidate.id,
         or_(Detection.mag.is_not(None), Detection.upper_limit.is_not(None)),
     )
     return CandidateSheet(
-        list_detections(session, candidate_id, limit),
+        candidate.ra,
+        candidate.dec,
+        list_detections(session, candidate.id, limit),
         found if found and found.has_stamps else None,
         has_light_curve=session.scalars(select(bright)).one(),
     )
@@ -86,7 +91,7 @@ def list_detections(
     """Return what was measured of a candidate, the newest frames first."""
     query = _lines().where(Detection.candidate_id == candidate_id)
     rows = session.execute(query.order_by(Pawprint.jd.desc(), Detection.id.desc()).limit(limit))
-    return tuple(_line(*row) for row in rows)
+    return tuple(_line(detection, frame) for detection, frame in rows)
 
 
 def newest_found(session: Session, candidate_ids: Collection[int]) -> dict[int, DetectionLine]:
@@ -101,23 +106,25 @@ def newest_found(session: Session, candidate_ids: Collection[int]) -> dict[int, 
         .subquery()
     )
     newest = select(ranked.c.id).where(ranked.c.rank == 1)
-    rows: list[Row[tuple[Detection, Pawprint]]] = list(
-        session.execute(_lines().where(Detection.id.in_(newest)))
-    )
+    rows = session.execute(_lines().where(Detection.id.in_(newest)))
     return {detection.candidate_id: _line(detection, frame) for detection, frame in rows}
 
 
 def find_stamps(session: Session, detection_id: int) -> StampsPlace | None:
     """Find the stamps that were cut when a detection was made; None if there are none."""
-    row = session.execute(
+    found = session.execute(
         select(Product.id, Detection.stamp)
         .join(Product, Product.steprun_id == Detection.steprun_id)
         .where(Detection.id == detection_id, Detection.stamp.is_not(None), Product.kind == STAMPS_KIND)
     ).first()
-    return None if row is None else StampsPlace(*row)
+    if found is None:
+        return None
+    product, row = found
+    assert row is not None  # as it was asked for
+    return StampsPlace(product, row)
 
 
-def _lines() -> Select[tuple[Detection, Pawprint]]:
+def _lines() -> Select[Detection, Pawprint]:
     return select(Detection, Pawprint).join(Detection.pawprint)
 
 

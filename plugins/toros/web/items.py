@@ -217,7 +217,7 @@ def show_item(session: Session, item_id: int, limits: QualityLimits) -> ItemPage
         made_from=_lineage(session, products, upwards=True),
         used_for=_lineage(session, products, upwards=False),
         runs=_runs(session, item_id),
-        candidate=show_candidate(session, item_id, LONGEST_LIST) if isinstance(item, Candidate) else None,
+        candidate=show_candidate(session, item, LONGEST_LIST) if isinstance(item, Candidate) else None,
         stack=show_stack(session, item_id) if isinstance(item, Stack) else None,
     )
 

@@ -76,7 +76,7 @@ def right_ascension(degrees: float) -> str:
 def declination(degrees: float) -> str:
     """Write degrees with minutes and seconds of arc."""
     minutes, seconds = divmod(round(abs(degrees) * 36_000), 600)
-    sign = "−" if degrees < 0 else "+"
+    sign = "-" if degrees < 0 else "+"
     return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}:{seconds / 10:04.1f}"
 
 

@@ -59,7 +59,5 @@ def show_stack(session: Session, stack_id: int) -> StackSheet:
             MemberLine(frame.id, frame.name, frame.observation_date, member.weight, member.clipped)
             for member, frame in members
         ),
-        tuple(
-            ReferenceLine(row.id, row.valid_from, row.valid_until, row.steprun_id) for row in references
-        ),
+        tuple(ReferenceLine(row.id, row.valid_from, row.valid_until, row.steprun_id) for row in references),
     )

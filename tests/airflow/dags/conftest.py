@@ -14,7 +14,7 @@ from toros.catalogues.loading import add_catalogue
 from toros.models import utcnow
 from toros.models.database import Database
 from toros.sim import Field, NightPlan, azulcito, reference_catalogue, simulate_night, write_profile
-from toros.steps import calibration_rules
+from toros.steps import calibration_rules, survey_rules
 from toros.steps.runner import Runner
 
 from .local_airflow import LocalAirflow
@@ -56,7 +56,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def observatory(database: Database, tmp_path: Path, night: Path) -> Iterator[Observatory]:
-    """An observatory with an empty inbox; a calibration set is complete as soon as it is there."""
+    """An observatory with an empty inbox; a calibration set, or a field, is complete as soon as it is there."""
     with open_observatory(tmp_path, database.url, night) as observatory:
         yield observatory
 
@@ -66,6 +66,8 @@ def open_observatory(folder: Path, database_url: str, night: Path) -> Iterator[O
     """Lay out an observatory in a folder, and let it be the one of the settings."""
     shipped = Path(calibration_rules.__file__).with_suffix(".toml").read_text()
     (folder / "calibration.toml").write_text(shipped.replace("quiet_seconds = 30", "quiet_seconds = 0"))
+    shipped = Path(survey_rules.__file__).with_suffix(".toml").read_text()
+    (folder / "survey.toml").write_text(shipped.replace("quiet_seconds = 120", "quiet_seconds = 0"))
     (folder / "inbox").mkdir()
     shutil.copytree(night / "profiles", folder / "profiles")
     add_catalogue(night / "sky.fits", folder / "data" / "catalogues", epoch=2000.0, now=utcnow())
@@ -75,4 +77,5 @@ def open_observatory(folder: Path, database_url: str, night: Path) -> Iterator[O
         patch.setenv("TOROS_INBOX", str(folder / "inbox"))
         patch.setenv("TOROS_PROFILES_DIR", str(folder / "profiles"))
         patch.setenv("TOROS_RULES", str(folder / "calibration.toml"))
+        patch.setenv("TOROS_SURVEY_RULES", str(folder / "survey.toml"))
         yield Observatory(folder, night, Runner.from_settings())

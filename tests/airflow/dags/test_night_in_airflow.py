@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from toros.models import MasterCal
+from toros.models import MasterCal, Stack
 from toros.models.database import Database
 from toros.sandbox import Sandbox, Services, processes
 
@@ -41,7 +41,7 @@ def sandbox(observatory: Observatory, services: Services) -> Iterator[Sandbox]:
     with Sandbox(
         observatory.folder / "airflow",
         dags=REPOSITORY / "dags",
-        dag_ids=("toros_survey", "toros_masters", "toros_step"),
+        dag_ids=("toros_survey", "toros_masters", "toros_stack", "toros_step"),
         environ={**toros, "TOROS_SETTLE_SECONDS": "1"},
         services=services,
     ) as airflow:
@@ -52,14 +52,15 @@ def test_a_night_goes_through_and_no_hand_is_moved(sandbox: Sandbox, observatory
     observatory.take("bias", "dark", "flat", "light")
 
     def all_over() -> bool:
-        calibrated = observatory.states() == {"measured": 3}
-        return calibrated and all(run["state"] in ("success", "failed") for run in sandbox.api.runs())
+        searched = observatory.states() == {"searched": 3}
+        return searched and all(run["state"] in ("success", "failed") for run in sandbox.api.runs())
 
-    assert processes.wait_until(all_over, seconds=180, every=0.5), (
+    assert processes.wait_until(all_over, seconds=400, every=0.5), (
         observatory.states(),
         sandbox.api.task_instances(),
     )
     assert observatory.states(MasterCal) == {"master_accepted": 3}
+    assert observatory.states(Stack)["reference_chosen"] == 1
     surveys, masters = sandbox.api.runs("toros_survey"), sandbox.api.runs("toros_masters")
     assert {run["state"] for run in surveys + masters} == {"success"}
     assert {run["partition_key"] for run in masters} == {NIGHT.isoformat()}
