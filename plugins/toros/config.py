@@ -111,6 +111,14 @@ OPTIONS: tuple[Option, ...] = (
         "/data/toros/survey.toml",
     ),
     Option(
+        "real_bogus_model",
+        "string",
+        "",
+        "File with a model that tells real candidates from bogus ones (`toros realbogus train`); "
+        "it replaces the shipped one.",
+        "/data/toros/real_bogus.npz",
+    ),
+    Option(
         "catalogues_dir",
         "string",
         "",
@@ -183,6 +191,7 @@ class Settings:
     quality_limits: Path | None
     photometry_rules: Path | None
     survey_rules: Path | None
+    real_bogus_model: Path | None
     catalogues_dir: Path | None
     step_modules: tuple[str, ...]
     raw_files: Literal["copy", "link"]
@@ -227,6 +236,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         quality_limits=_path(raw["quality_limits"]),
         photometry_rules=_path(raw["photometry_rules"]),
         survey_rules=_path(raw["survey_rules"]),
+        real_bogus_model=_path(raw["real_bogus_model"]),
         catalogues_dir=_path(raw["catalogues_dir"]),
         step_modules=tuple(_words(raw["step_modules"])),
         raw_files=raw_files,  # type: ignore[arg-type]  # narrowed above; mypy keeps str

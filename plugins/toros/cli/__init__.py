@@ -26,6 +26,7 @@ from toros.cli import (
     master,
     observatory,
     quality,
+    realbogus,
     retry,
     run,
     schema,
@@ -73,6 +74,7 @@ for panel, commands in PANELS.items():
 
 app.add_typer(candidate.app, name="candidate", rich_help_panel="Look")
 app.add_typer(candidate.references_app, name="reference", rich_help_panel="Look")
+app.add_typer(realbogus.app, name="realbogus", rich_help_panel="Look")
 app.add_typer(master.app, name="master", rich_help_panel="Care")
 app.add_typer(observatory.app, name="observatory", rich_help_panel="Set up")
 app.add_typer(observatory.campaigns_app, name="campaign", rich_help_panel="Set up")

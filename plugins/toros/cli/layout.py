@@ -113,8 +113,9 @@ def _layout(folder: Path) -> Iterator[tuple[Path, str]]:
         for source in sorted((bundle / part).rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:
                 yield folder / source.relative_to(bundle), source.read_text(encoding="utf-8")
-    rules = Path(__file__).parents[1] / "steps" / "calibration_rules.toml"
-    yield folder / "calibration.toml", rules.read_text(encoding="utf-8")
+    shipped = Path(__file__).parents[1] / "steps"
+    for name in ("calibration", "survey"):
+        yield folder / f"{name}.toml", (shipped / f"{name}_rules.toml").read_text(encoding="utf-8")
     yield folder / "quality.toml", QUALITY
     # Not *.toml: a sample is no camera.
     yield folder / "profiles" / "cameras" / "my_camera.toml.sample", SAMPLE_CAMERA
@@ -125,6 +126,7 @@ def _layout(folder: Path) -> Iterator[tuple[Path, str]]:
         "inbox": folder / "inbox",
         "profiles": folder / "profiles",
         "rules": folder / "calibration.toml",
+        "survey_rules": folder / "survey.toml",
         "quality": folder / "quality.toml",
     }
     quoted = {name: shlex.quote(str(path)) for name, path in places.items()}

@@ -33,12 +33,13 @@ from toros.science.healpix import cells_of, unit_vectors
 from toros.science.image import Image
 from toros.science.picture import encode_png
 from toros.science.psf_fit import force_photometry
-from toros.science.real_bogus import score, shipped_model
+from toros.science.real_bogus import Model, score
 from toros.science.stamps import stamps_at
 from toros.steps.detections import DifferencedFrame, forced_detection, found_detection, reference_of
 from toros.steps.fields import name_of_position
 from toros.steps.frames import DifferenceImage, Frame, epoch_of, read_difference, read_frame
 from toros.steps.load import split_name
+from toros.steps.real_bogus_model import read_real_bogus_model
 from toros.steps.step import ProductFile, Step, Work
 from toros.steps.survey_rules import CandidateRules, read_survey_rules
 from toros.store.fits_table import read_table, write_table
@@ -93,6 +94,8 @@ class Inputs:
     reference_sources: QTable
     stars: Table | None
     """Of the reference catalogue."""
+    model: Model
+    """That tells real from bogus."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,12 @@ class FindCandidates(Step[Rows, Inputs, Result]):
             read_difference(work.open(rows.difference)),
             read_table(work.open(rows.reference_sources), "SOURCES"),
             stars,
+            read_real_bogus_model(work.settings.real_bogus_model),
         )
 
     def transform(self, inputs: Inputs) -> Result:
         rows, difference = inputs.rows, inputs.difference
-        wcs, image, model = inputs.frame.wcs, difference.image, shipped_model()
+        wcs, image, model = inputs.frame.wcs, difference.image, inputs.model
         found = find_candidates(image, difference.psf, threshold=rows.rules.threshold)
         found["score"] = score(model, _features(inputs, found))
         found["ra"], found["dec"] = _sky(wcs, found["x"].value, found["y"].value)
