@@ -48,7 +48,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Send a simulated night through a real Airflow and show it (EXIT=1: end with the night)
+demo: $(READY) ## Send two simulated nights through a real Airflow and show them (EXIT=1: end with the nights)
 	$(BIN)/toros demo $(if $(EXIT),--exit)
 
 .PHONY: test

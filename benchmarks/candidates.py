@@ -120,7 +120,7 @@ CASES = (
     Case(
         "candidates of one difference, their features and scores",
         _all,
-        limit=4,
+        limit=5,
         megabytes=300,
         library=_dao,
         remark=_all_worth,

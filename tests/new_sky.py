@@ -87,13 +87,12 @@ class MeasuredSky:
         """A frame that was measured at a moment: FWHM in arcsec, and the magnitude of its faintest stars."""
         frame = self.frame(state=state, **columns)
         self.measure(frame, fwhm=fwhm, limiting_magnitude=limit)
+        run = self.run("measure", frame)
         with self.database.write() as session:
             became = session.scalars(select(State.id).where(State.name == "measured")).one()
             session.add(
-                StateChange(
-                    item_id=frame, count=1, nw_state_id=became, steprun_id=self.run("measure", frame), created_at=at
-                )
-            )  # fmt: skip
+                StateChange(item_id=frame, count=1, nw_state_id=became, steprun_id=run, created_at=at)
+            )
         return frame
 
     def measure(self, frame: int, **measures: float | None) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 import toros
 from toros.config import Settings
 from toros.errors import Unprocessable
+from toros.models import Field as SkyField
 from toros.models import Item, Product, Stack, StepRun
 from toros.models.database import Database
 from toros.steps import step
@@ -47,10 +48,14 @@ class Wish(Step[None, None, None]):
 
     def write(self, result: None, work: Work) -> None:
         for number in range(self.parameters.stacks):
-            work.spawn(
-                Stack(field=f"field {number}", night=NIGHT, version=1, ra=10.7, dec=41.3, healpix=0),
-                "stack_wanted",
-            )
+            work.spawn(wanted_stack(f"field {work.run_id}.{number}"), "stack_wanted")
+
+
+def wanted_stack(name: str) -> Stack:
+    """Return a stack of a field that no other has."""
+    here = {"ra": 10.7, "dec": 41.3, "healpix": 0}
+    field = SkyField(name=name, campaign_id=1, radius=1.0, **here)
+    return Stack(field=field, set_key=name, night=NIGHT, version=1, **here)
 
 
 class Make(Step[str, str, bytes]):
@@ -69,7 +74,7 @@ class Make(Step[str, str, bytes]):
         light: str = "starlight"
 
     def query(self, session: Session, item: Stack, work: Work) -> str:
-        return item.field
+        return item.field.name
 
     def extract(self, rows: str, work: Work) -> str:
         return rows

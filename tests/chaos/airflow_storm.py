@@ -63,6 +63,7 @@ def airflow_of(settings: Settings, folder: Path, dags: Path) -> Sandbox:
         "TOROS_DATABASE_URL": settings.database_url,
         "TOROS_PROFILES_DIR": str(settings.profiles_dir),
         "TOROS_RULES": str(settings.rules),
+        "TOROS_SURVEY_RULES": str(settings.survey_rules),
         "TOROS_SETTLE_SECONDS": str(settings.settle_seconds),
         "TOROS_PATIENCE_SECONDS": str(settings.patience_seconds),
     }

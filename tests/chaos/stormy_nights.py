@@ -248,7 +248,10 @@ def _attempt(runner: Runner, step: AnyStep, item_id: int | None) -> str:
         return error.code
 
 
-def count_runs(settings: Settings) -> int:
-    """Return how many step runs are recorded."""
+def count_runs(settings: Settings, *statuses: str) -> int:
+    """Return how many step runs are recorded, of any status or of these."""
+    query = select(func.count()).select_from(StepRun)
+    if statuses:
+        query = query.where(StepRun.status.in_(statuses))
     with Database(settings.database_url).read() as session:
-        return session.scalar(select(func.count()).select_from(StepRun)) or 0
+        return session.scalar(query) or 0

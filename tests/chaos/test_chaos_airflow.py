@@ -25,8 +25,9 @@ from toros.store.inbox import scan
 
 pytestmark = [pytest.mark.chaos, pytest.mark.airflow]
 
-PATIENCE_SECONDS = 1800.0
-"""Tries of a task that was killed several times lie minutes apart."""
+PATIENCE_SECONDS = 900.0
+"""After so long without any step that succeeds, the night will never end; tries of a task that was killed several
+times lie minutes apart."""
 
 STANDSTILL_SECONDS = 120.0
 """After so long without any step an operator looks after Airflow."""
@@ -90,13 +91,15 @@ def end_the_night(observatories: Observatories, storm: AirflowStorm) -> None:
             run["state"] in FINISHED for run in airflow.api.runs()
         )
 
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
+    succeeded, since = count_runs(settings, "succeeded"), time.monotonic()
+    while time.monotonic() < since + PATIENCE_SECONDS:
         runs = count_runs(settings)
         if wait_until(has_ended, seconds=STANDSTILL_SECONDS, every=1.0):
             break
         if count_runs(settings) == runs:
             storm.look_after()
+        if count_runs(settings, "succeeded") > succeeded:
+            succeeded, since = count_runs(settings, "succeeded"), time.monotonic()
     assert has_ended(), f"the night does not end: {look(database).counts}, {_tries(airflow)}"
     work(observatories.undisturbed)
 

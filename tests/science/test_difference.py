@@ -14,6 +14,7 @@ from toros.science.detect import detect
 from toros.science.difference import Difference, kernel_stars, residual_chis, subtract
 from toros.science.flags import PixelFlag
 from toros.science.image import Image
+from toros.science.psf import draw
 from toros.science.psf_fit import fit_sources
 from toros.science.sources import SourceFlag
 
@@ -161,6 +162,38 @@ def test_the_stars_of_the_kernel_come_from_all_over_the_frame() -> None:
     assert counts.sum() == x.size == 300
     assert counts.min() >= 2
     assert counts.max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("seed", "stars", "fwhm", "scale"),
+    [
+        (21, 900, (4.1, 2.9), 0.7),
+        (22, 60, (2.3, 2.2), 1.0),
+        (23, 400, (2.7, 4.4), 2.0),
+        (24, 250, (5.5, 2.4), 1.3),
+    ],
+)
+def test_any_seeing_over_any_crowd_leaves_what_is_new_and_nothing_else(
+    seed: int, stars: int, fwhm: tuple[float, float], scale: float
+) -> None:
+    shape = (700, 700)
+    sky = changing_sky(shape=shape, fwhm=fwhm, scale=scale, stars=stars, seed=seed, new=0)
+    empty = subtract(*sky.given)
+    quality = empty.quality
+    assert quality.scale == pytest.approx(scale, rel=0.01)
+    assert quality.chi_sky == pytest.approx(1, abs=0.05)
+    assert quality.chi_faint == pytest.approx(1, abs=0.1)
+    assert quality.chi_bright == pytest.approx(1, abs=0.2)
+    assert len(found(empty)) + len(found(empty, -1)) <= 1
+    rng = np.random.default_rng(seed)
+    x, y = (part.ravel() + rng.uniform(-5, 5, part.size) for part in np.mgrid[40:660:45, 40:660:45])
+    here = tuple(np.rint([y, x]).astype(int))
+    variance = empty.image.variance[here].astype(float)
+    flux = 9 * empty.noise_factor * np.sqrt(variance * empty.psf.noise_area)
+    data = sky.science.data.copy()
+    draw(data, sky.science_psf, x, y, flux, 0.1)
+    peaks = found(subtract(replace(sky.science, data=data), *sky.given[1:]))
+    assert np.mean(cKDTree(peaks).query(np.column_stack([x, y]))[0] < empty.psf.fwhm) >= 0.98
 
 
 def test_a_sky_without_stars_cannot_be_compared(sky: Changing) -> None:

@@ -225,7 +225,7 @@ def test_who_outlives_his_lease_loses_his_work_but_harms_nobody(
 
     assert (state_of(runner, stack), versions_of(runner, stack)) == ("stacked", [1])
     assert [runner.store.path(file).read_bytes() for file in runner.store.files()] == [
-        b"field 0: of the faster"
+        b"field 1.0: of the faster"
     ]
     assert check(runner).ok
 

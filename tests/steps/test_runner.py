@@ -27,6 +27,7 @@ from small_steps import (
     raising,
     state_of,
     versions_of,
+    wanted_stack,
 )
 from toros import __version__
 from toros.caveats import Caveat
@@ -93,7 +94,7 @@ def test_a_step_moves_its_item_and_leaves_a_product_a_measure_and_a_record(
         assert (product.item_id, product.kind, product.version) == (stack, "stack", 1)
         measure = session.scalars(select(QualityMeasure)).one()
         assert (measure.item_id, measure.name, measure.value, measure.unit) == (stack, "depth", 20.5, "mag")
-    assert store.path(product.path).read_bytes() == b"field 0: starlight"
+    assert store.path(product.path).read_bytes() == b"field 1.0: starlight"
     assert check(runner).ok
 
 
@@ -167,7 +168,7 @@ def test_a_step_that_spawned_items_tells_of_them_again(runner: Runner) -> None:
         name = "fork"
 
         def load(self, session: Session, item: Stack, result: bytes, work: Work) -> None:
-            work.spawn(Stack(field="child", night=NIGHT, version=1, ra=0, dec=0, healpix=0), "stack_wanted")
+            work.spawn(wanted_stack("child"), "stack_wanted")
 
     parent = new_stack(runner)
     first, again = runner.run(Fork(), parent), runner.run(Fork(), parent)
@@ -201,8 +202,8 @@ def test_reprocessing_makes_a_new_version_beside_the_old_one(
         products = session.scalars(select(Product).order_by(Product.version)).all()
     assert [product.version for product in products] == [1, 2]
     assert [store.path(product.path).read_bytes() for product in products] == [
-        b"field 0: old light",
-        b"field 0: new light",
+        b"field 1.0: old light",
+        b"field 1.0: new light",
     ]
     assert check(runner).ok
 
@@ -239,7 +240,7 @@ def test_a_product_knows_its_parents_and_its_run_what_it_read(runner: Runner, st
         assert (read.steprun_id, read.product_id) == (blended.run_id, made.products[0])
         product = session.get_one(Product, blended.products[0])
         assert product.caveats == ["few_frames"]
-    assert store.path(product.path).read_bytes() == b"field 0: starlight" * 2
+    assert store.path(product.path).read_bytes() == b"field 1.0: starlight" * 2
 
 
 def test_a_step_may_leave_its_item_in_another_state(runner: Runner, stack: int) -> None:
@@ -266,7 +267,7 @@ def test_an_item_may_point_at_one_that_is_spawned_with_it(runner: Runner, settin
             """Need nothing."""
 
         def load(self, session: Session, item: Arrival, result: None, work: Work) -> None:
-            stack = Stack(field="new", night=NIGHT, version=1, ra=0, dec=0, healpix=0)
+            stack = wanted_stack("new")
             work.spawn(stack, "stack_wanted")
             item.exposure = stack
 

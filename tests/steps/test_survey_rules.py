@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -29,32 +30,33 @@ def test_every_rule_says_what_it_means() -> None:
 
 
 def test_a_rule_can_be_changed_in_a_copy(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(SHIPPED.read_text().replace("fewest_frames = 3", "fewest_frames = 7"))
+    text = re.sub("fewest_frames = .*", "fewest_frames = 7", SHIPPED.read_text())
+    (tmp_path / "mine.toml").write_text(text)
     rules = read_survey_rules(tmp_path / "mine.toml")
     assert rules.stacks.fewest_frames == 7
     assert rules.fields == read_survey_rules().fields
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("rule", "instead"),
     [
-        ("radius = 0.25", "radius = 0.6"),
-        ("quiet_seconds = 120", "quiet_seconds = -1"),
-        ("quiet_seconds = 120", 'quiet_seconds = "soon"'),
-        ("fewest_frames = 3", "fewest_frames = 1"),
-        ("kernel_order = 1", "kernel_order = 3"),
-        ("threshold = 5.0", "threshold = 1.0"),
-        ("most = 200", "most = 0"),
-        ("stamp_fwhm = 6.0", ""),
-        ("stamp_fwhm = 6.0", "stamp_fwhm = 6.0\nstamp_colour = 1"),
-        ("[references]", "[reference]"),
-        ("[stacks]", "[stacks"),
+        ("radius = .*", "radius = 0.6"),
+        ("quiet_seconds = .*", "quiet_seconds = -1"),
+        ("quiet_seconds = .*", 'quiet_seconds = "soon"'),
+        ("fewest_frames = .*", "fewest_frames = 1"),
+        ("worst_fwhm = .*", "worst_fwhm = 0.5"),
+        ("threshold = .*", "threshold = 1.0"),
+        ("most = .*", "most = 0"),
+        ("stamp_fwhm = .*", ""),
+        ("stamp_fwhm = .*", "stamp_fwhm = 6.0\nstamp_colour = 1"),
+        (r"\[references\]", "[reference]"),
+        (r"\[stacks\]", "[stacks"),
     ],
 )
-def test_rules_that_make_no_sense_are_refused(tmp_path: Path, old: str, new: str) -> None:
-    text = SHIPPED.read_text()
-    assert old in text
-    (tmp_path / "mine.toml").write_text(text.replace(old, new))
+def test_rules_that_make_no_sense_are_refused(tmp_path: Path, rule: str, instead: str) -> None:
+    text, count = re.subn(rf"^{rule}$", instead, SHIPPED.read_text(), count=1, flags=re.MULTILINE)
+    assert count == 1
+    (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(BadProfile, match=r"mine\.toml") as refused:
         read_survey_rules(tmp_path / "mine.toml")
     assert "survey_rules" in refused.value.advice

@@ -135,7 +135,7 @@ def _watch(
 
 def _report(console: Console, nights: DemoNights, database: Database) -> bool:
     """Print what became of the nights; tell whether it is what should have."""
-    from toros.demo.progress import latencies, look, rejections
+    from toros.demo.progress import failures, latencies, rejections
     from toros.demo.tables import (
         frames_table,
         masters_table,
@@ -160,20 +160,22 @@ def _report(console: Console, nights: DemoNights, database: Database) -> bool:
         paths = product_paths(database, kind)
         console.print(f"{len(paths)} {what}, the last one: {nights.settings.data_root / paths[-1]}")
     report = fsck(database, Store(nights.settings.data_root), nights.settings, utcnow())
-    failures = [str(violation) for violation in report.violations]
+    wrong = [str(violation) for violation in report.violations]
     if rejections(database) != nights.expected_rejections:
-        failures.append(
+        wrong.append(
             f"rejected were {dict(rejections(database))}, expected {dict(nights.expected_rejections)}"
         )
-    failures += [
-        f"{n} {kind} ended as {state}"
-        for (kind, state), n in look(database).counts.items()
-        if state.startswith("failed") or state == "wcs_review"
-    ]
-    for failure in failures:
-        console.print(f"[red]{failure}[/red]")
-    console.print("[green]Every file is accounted for; fsck finds nothing.[/green]" if not failures else "")
-    return not failures
+    for kind, name, state in failures(database):
+        if name in nights.spoiled:
+            console.print(
+                f"[yellow]{name} ended as {state}: it was spoiled ({nights.spoiled[name]})[/yellow]"
+            )
+        else:
+            wrong.append(f"{kind} {name} ended as {state}")
+    for sentence in wrong:
+        console.print(f"[red]{sentence}[/red]")
+    console.print("" if wrong else "[green]Every file is accounted for; fsck finds nothing.[/green]")
+    return not wrong
 
 
 def _show_what_is_new(console: Console, nights: DemoNights, database: Database) -> None:

@@ -34,24 +34,33 @@ def train(
     file: Annotated[Path, typer.Argument(metavar="FILE.npz", dir_okay=False, help="Where the model goes.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed and scenes make the same model.")] = 2026,
     scenes: Annotated[
-        int, typer.Option(min=2, help="Simulated differences to learn from; each takes about a second.")
+        int, typer.Option(min=4, help="Simulated differences to learn from; each takes about a second.")
     ] = 300,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on simulated differences; name its file in the setting `real_bogus_model` to use it."""
-    from toros.science import real_bogus
-    from toros.sim.difference_scenes import simulated_training_set
+    from toros.science.real_bogus import dump_model
 
-    if file.exists():
-        raise BadParameters(f"{file} is there already", advice="give another name: scores name their model")
-    today = dt.datetime.now(dt.UTC).date().isoformat()
-    features, labels = simulated_training_set(seed, scenes)
-    model = real_bogus.train(features, labels, version=file.stem, trained_on=today, seed=seed)
     try:
-        file.write_bytes(real_bogus.dump_model(model))
+        with file.open("xb") as new:  # before minutes are spent
+            model = _trained(file.stem, seed, scenes)
+            new.write(dump_model(model))
+    except FileExistsError:
+        raise BadParameters(
+            f"{file} is there already", advice="give another name: scores name their model"
+        ) from None
     except OSError as error:
         raise StorageUnavailable(f"{file}: {error.strerror}") from error
     _print(model, file, as_json=as_json)
+
+
+def _trained(version: str, seed: int, scenes: int) -> Model:
+    from toros.science import real_bogus
+    from toros.sim.difference_scenes import simulated_training_set
+
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    features, labels = simulated_training_set(seed, scenes)
+    return real_bogus.train(features, labels, version=version, trained_on=today, seed=seed)
 
 
 def _print(model: Model, path: Path | None, *, as_json: bool) -> None:

@@ -6,7 +6,8 @@ import datetime as dt
 from collections import Counter
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import String, cast, func, select
+from sqlalchemy.orm import aliased
 
 from toros.models import Arrival, Item, Pawprint, Reference, Rejection, State, StepRun
 from toros.models.database import Database
@@ -87,18 +88,31 @@ def rejections(database: Database) -> Counter[str]:
         return Counter(dict(session.execute(query).all()))
 
 
+def failures(database: Database) -> list[tuple[str, str, str]]:
+    """Return the items that failed, or wait for a person: kind, name of the file or number, and state."""
+    frame = aliased(Pawprint, flat=True)
+    query = (
+        select(Item.kind, func.coalesce(frame.name, cast(Item.id, String)), State.name)
+        .join(Item.state)
+        .outerjoin(frame, frame.id == Item.id)
+        .where(State.name.like("failed%") | (State.name == "wcs_review"))
+        .order_by(Item.id)
+    )
+    with database.read() as session:
+        return [(kind, name, state) for kind, name, state in session.execute(query)]
+
+
 def latencies(database: Database, step: str, night: dt.date) -> list[float]:
     """Return the seconds from the last byte of each science frame of a night on the disk to the end of a step on it."""
     query = (
         select(Arrival.mtime_ns, StepRun.ended_at)
         .join(Arrival.state)
         .join(StepRun, StepRun.item_id == Arrival.exposure_id)
-        .join(Pawprint, Pawprint.id == Arrival.exposure_id)
         .where(
             State.name == "registered",
             StepRun.step == step,
             StepRun.status == "succeeded",
-            Pawprint.night == night,
+            Arrival.exposure_id.in_(select(Pawprint.id).where(Pawprint.night == night)),
         )
     )
     with database.read() as session:

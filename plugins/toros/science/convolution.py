@@ -78,7 +78,10 @@ def convolve(image: Image, kernel: Kernel, *, level: float = 0.0) -> Image:
         kernels.replace_flagged(data, variance, mask, flagged, level)
         kernels.sum_blocks(data, sums)
         kernels.sum_blocks(variance, variance_sums)
-        strips, results = (data, sums, variance, variance_sums), (convolved.data[rows], convolved.variance[rows])
+        strips, results = (
+            (data, sums, variance, variance_sums),
+            (convolved.data[rows], convolved.variance[rows]),
+        )
         kernels.convolve_rows(*strips, weights, uniform, rows.start, ny, across, *results)
         kernels.spread_flags(mask, flagged, weights, rows.start, ny, across, convolved.mask[rows])
     return convolved

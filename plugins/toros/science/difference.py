@@ -30,7 +30,7 @@ from toros.science.difference_quality import (
 from toros.science.geometry import tiles_of
 from toros.science.image import Image
 from toros.science.kernel import Kernel, kernel_radius
-from toros.science.kernel_fit import LEAST_STAMPS, fit_kernel
+from toros.science.kernel_fit import LEAST_STAMPS, KernelFit, fit_kernel
 from toros.science.psf import Psf
 
 Plane = NDArray[np.float32]
@@ -51,7 +51,7 @@ _SHARPER = 0.97
 """The science frame is convolved only if its stars are narrower than this part of the reference's."""
 
 _LEAST_ERROR_STARS = 3
-_TILE_PIXELS = 1 << 15
+_TILE_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,23 +137,15 @@ def subtract(
     TooFewStars
         The frames have less than three usable stars in common, or most of them do not agree with any kernel.
     """
-    if science.shape != reference.shape:
-        raise WrongGeometry(f"a science frame of {science.shape} pixels, a reference of {reference.shape}")
-    is_science = science_psf.fwhm < _SHARPER * reference_psf.fwhm
+    fit, is_science = match_seeing(science, reference, stars, science_psf, reference_psf, avoid=avoid)
     frame, target = (science, reference) if is_science else (reference, science)
-    widths = sorted((science_psf.fwhm, reference_psf.fwhm))
-    half = int(np.clip(round(_HALF_STAMP * widths[1]), _LEAST_HALF, _LARGEST_HALF))
-    x, y = kernel_stars(stars, science.shape, near=1.5 * half, avoid=avoid)
-    fit = fit_kernel(frame, target, x, y, radius=kernel_radius(*widths), half=half)
+    fwhm = max(science_psf.fwhm, reference_psf.fwhm)
     convolved = convolve(frame, fit.kernel, level=fit.level)
-    model_error = _model_error(convolved, target, fit.kernel, fit.level, stars, widths[1])
+    model_error = _model_error(convolved, target, fit.kernel, fit.level, stars, fwhm)
     image = _subtracted(convolved, target, fit.kernel, fit.level, model_error, is_science=is_science)
-    sums = fit.kernel.scale, *fit.kernel.scale_range
-    scale, *limits = (1 / each for each in sums) if is_science else sums
     quality = DifferenceQuality(
-        scale,
-        (min(limits), max(limits)),
-        *residual_chis(image, stars, widths[1]),
+        *flux_scale(fit.kernel, is_science=is_science),
+        *residual_chis(image, stars, fwhm),
         model_error,
         fit.x.size,
         fit.n_rejected,
@@ -163,10 +155,46 @@ def subtract(
         image,
         reference_psf if is_science else science_psf,
         "science" if is_science else "reference",
-        noise_factor(image, widths[1]),
+        noise_factor(image, fwhm),
         quality,
         fit.kernel,
     )
+
+
+def match_seeing(
+    science: Image,
+    reference: Image,
+    stars: QTable,
+    science_psf: Psf,
+    reference_psf: Psf,
+    *,
+    avoid: Values | None = None,
+) -> tuple[KernelFit, bool]:
+    """Fit the kernel that turns the sharper of two frames into the other one.
+
+    Parameters and errors are those of `subtract`.
+
+    Returns
+    -------
+    fit : KernelFit
+    is_science : bool
+        Whether the science frame is the sharper one.
+    """
+    if science.shape != reference.shape:
+        raise WrongGeometry(f"a science frame of {science.shape} pixels, a reference of {reference.shape}")
+    is_science = science_psf.fwhm < _SHARPER * reference_psf.fwhm
+    frame, target = (science, reference) if is_science else (reference, science)
+    widths = sorted((science_psf.fwhm, reference_psf.fwhm))
+    half = int(np.clip(round(_HALF_STAMP * widths[1]), _LEAST_HALF, _LARGEST_HALF))
+    x, y = kernel_stars(stars, science.shape, near=1.5 * half, avoid=avoid)
+    return fit_kernel(frame, target, x, y, radius=kernel_radius(*widths), half=half), is_science
+
+
+def flux_scale(kernel: Kernel, *, is_science: bool) -> tuple[float, tuple[float, float]]:
+    """Return flux in the science frame over that in the reference: in the middle of the field, and its range."""
+    sums = kernel.scale, *kernel.scale_range
+    scale, *limits = (1 / each for each in sums) if is_science else sums
+    return scale, (min(limits), max(limits))
 
 
 def kernel_stars(

@@ -38,21 +38,23 @@ def subtract_planes(
     is the science frame: the difference is turned round, and brought back to its flux scale.
     """
     ny, nx = data.shape
-    level, error, one, nothing = np.float32(level), np.float32(error), np.float32(1), np.float32(0)
+    sky, share, one, nothing = np.float32(level), np.float32(error), np.float32(1), np.float32(0)
     across = np.array([2 * x / max(nx - 1, 1) - 1 for x in range(nx)], np.float32)
     for y in range(ny):
         v = np.float32(2 * y / max(ny - 1, 1) - 1)
         values, spread, flags = data[y], variance[y], mask[y]
         theirs, their_variance, their_flags = target[y], target_variance[y], target_mask[y]
         for x in range(nx):
-            u = across[x]
-            sum_here = _polynomial(scale, v, u)
-            light = error * max(values[x] - level * sum_here, nothing)
-            factor = -one / sum_here if is_science else one
-            values[x] = (theirs[x] - values[x] - _polynomial(background, v, u)) * factor
-            spread[x] = (spread[x] + their_variance[x] + light * light) * (factor * factor)
+            light = values[x] - sky * _polynomial(scale, v, across[x])
+            light = share * light if light > nothing else nothing
+            values[x] = theirs[x] - values[x] - _polynomial(background, v, across[x])
+            spread[x] += their_variance[x] + light * light
+        if is_science:
+            for x in range(nx):
+                factor = one / _polynomial(scale, v, across[x])
+                values[x] *= -factor
+                spread[x] *= factor * factor
         for x in range(nx):
             flags[x] |= their_flags[x]
         for x in range(nx):
-            if flags[x]:
-                values[x] = nothing
+            values[x] = nothing if flags[x] else values[x]

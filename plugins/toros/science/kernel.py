@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from toros.errors import BadParameters
 from toros.science.psf import field_terms
 
+Plane = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 CORE = 4
@@ -86,6 +87,14 @@ class Kernel:
         background: Values = self.background @ field_terms(self.shape, x, y, self.background.size)
         return background
 
+    def level_of(self, level: float) -> Plane:
+        """Return what the fitted frame has in every pixel where the convolved one has that level, electron."""
+        terms = max(len(self.weights), self.background.size)
+        sums, background = np.zeros((2, terms))
+        sums[: len(self.weights)] = self.weights.sum(axis=(1, 2))
+        background[: self.background.size] = self.background
+        return surface(self.shape, level * sums + background)
+
     @property
     def middle(self) -> Values:
         """The kernel in the middle of the field, (side, side)."""
@@ -105,6 +114,16 @@ class Kernel:
         y, x = (part.ravel() for part in np.mgrid[0 : ny - 1 : _GRID * 1j, 0 : nx - 1 : _GRID * 1j])
         sums = self.sum_at(x, y)
         return float(sums.min()), float(sums.max())
+
+
+def surface(shape: tuple[int, int], coefficients: Values) -> Plane:
+    """Return a polynomial over the field, with the terms of `field_terms`, in every pixel."""
+    v, u = (np.linspace(-1, 1, length, dtype=np.float32) for length in shape)
+    one, x, y, xx, xy, yy = np.append(coefficients, np.zeros(6 - coefficients.size)).astype(np.float32)
+    v = v[:, np.newaxis]
+    plane: Plane = (x + xy * v + xx * u) * u
+    plane += one + (y + yy * v) * v
+    return plane
 
 
 def kernel_radius(sharp_fwhm: float, broad_fwhm: float) -> int:

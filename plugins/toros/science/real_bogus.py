@@ -8,9 +8,8 @@ simulated differences (`toros.sim.difference_scenes`)::
     model = train(features, labels, version="simulated-1", trained_on="2026-11-22", seed=2026)
     Path("real_bogus_model.npz").write_bytes(dump_model(model))
 
-Of simulated changes that it has not seen it misses 2.4 to 4.2 % where 1 % of the bogus candidates pass; nearly all
-that are missed are fainter than 10 sigma, or lie on bright galaxies. A model of the observatory's own, trained with
-the votes of its people, is the same kind of file.
+Of the changes in simulated scenes of three other seeds, 17000 in all, it misses 1.3, 1.6 and 2.7 % where 1 % of the
+bogus candidates pass. A model of the observatory's own, trained with the votes of its people, is the same kind of file.
 """
 
 from __future__ import annotations

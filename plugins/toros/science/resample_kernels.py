@@ -1,8 +1,5 @@
 """The inner loops of `toros.science.resample`, compiled."""
 
-# mypy: allow-untyped-decorators, disable-error-code=no-any-return
-# (numba has no types)
-
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -92,7 +89,7 @@ def resample_rows(
     places = np.empty((3, columns))
     for row in range(rows):
         _lay_row(nodes, spacing, first + row, places)
-        column = 0
+        column = np.int64(0)  # a literal would be compiled on its own
         while column < columns:
             column = _fill_clean(source, places, table, target, row, column)
             if column < columns:

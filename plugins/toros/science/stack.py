@@ -323,9 +323,10 @@ class _Cube:
 
         weights = np.array([frame.weight for frame in frames], np.float32)
         average(
-            self.values[:, rows],
-            self.variances[:, rows],
-            self.flags[:, rows],
+            self.values,
+            self.variances,
+            self.flags,
+            rows.start,
             weights,
             image.data,
             image.variance,

@@ -1,8 +1,5 @@
 """The inner loops of `toros.science.stack`, compiled."""
 
-# mypy: allow-untyped-decorators, disable-error-code=no-any-return
-# (numba has no types)
-
 from __future__ import annotations
 
 import numpy as np
@@ -152,15 +149,21 @@ def average(
     values: Plane,
     variances: Plane,
     flags: MaskPlane,
+    first: int,
     weights: Plane,
     data: Plane,
     variance: Plane,
     mask: MaskPlane,
     count: NDArray[np.uint16],
 ) -> None:
-    """Fill the planes with the weighted mean of the values without flags; where all are flagged, of those with data."""
-    frames, rows, columns = values.shape
-    for row in range(rows):
+    """Fill the planes with the weighted mean of the values without flags; where all are flagged, of those with data.
+
+    The planes begin at row `first` of the cubes.
+    """
+    frames = values.shape[0]
+    rows, columns = data.shape
+    for line in range(rows):
+        row = first + line
         for column in range(columns):
             every = 0
             n = 0
@@ -175,13 +178,13 @@ def average(
                     total += weights[frame] * values[frame, row, column]
                     spread += weights[frame] ** 2 * variances[frame, row, column]
                     weight += weights[frame]
-            count[row, column] = n
-            mask[row, column] = every & _SATURATED if n > 0 else every
+            count[line, column] = n
+            mask[line, column] = every & _SATURATED if n > 0 else every
             if weight == 0:
-                mask[row, column] |= _NO_DATA
+                mask[line, column] |= _NO_DATA
                 weight = np.float32(1)
-            data[row, column] = total / weight
-            variance[row, column] = spread / (weight * weight)
+            data[line, column] = total / weight
+            variance[line, column] = spread / (weight * weight)
 
 
 @njit(cache=True, nogil=True)

@@ -2,7 +2,9 @@
 
 Both frames are filtered with the point-spread function of the other one, so that neither is favoured and the noise
 stays independent from pixel to pixel (Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27: ZOGY). It is done in tiles, each
-with the point-spread functions, the sky and its noise as they are there.
+with the point-spread functions, the ratio of the fluxes and the noise as they are there. What relates the frames -
+fluxes, skies, and one point-spread function to the other - comes from the kernel between them, which
+crowded fields do not mislead.
 """
 
 from __future__ import annotations
@@ -17,25 +19,22 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from toros.errors import BadParameters, TooFewStars, WrongGeometry
-from toros.science.background import estimate_background
-from toros.science.difference import Difference
+from toros.errors import BadParameters
+from toros.science.difference import Difference, flux_scale, match_seeing
 from toros.science.difference_quality import (
     DifferenceQuality,
-    is_clean,
     noise_factor,
     residual_chis,
-    star_columns,
 )
 from toros.science.flags import MaskPlane, PixelFlag
 from toros.science.image import Image
-from toros.science.noise import MAD_TO_SIGMA
-from toros.science.psf import Psf, light_in
+from toros.science.kernel import Kernel
+from toros.science.psf import Psf
 from toros.science.psf_stars import measure_psf
-from toros.science.stamps import stamps_at
 
 Plane = NDArray[np.float32]
 Values = NDArray[np.float64]
+Spectrum = NDArray[np.complex64]
 
 _TILE = 480
 _REACH = 5.0
@@ -47,9 +46,6 @@ _CORE = 1.0
 _WINGS = 3.0
 """... and those of saturated pixels, which leave a hole in a bright star, by so many."""
 
-_LEAST_STARS = 3
-_SNR = 20.0
-_STARS = 300
 _UNIT = 1e6
 
 
@@ -69,7 +65,7 @@ def subtract_zogy(
     science, reference : Image
         On one grid of pixels, each with its sky or without it.
     stars : QTable
-        Sources of the science frame as of `measure_sources`: x, y (px), snr, flags. They give the ratio of the fluxes.
+        Sources of the science frame as of `measure_sources`: x, y (px), snr, flags.
     science_psf, reference_psf : Psf
         Of the two frames, as they are given here.
     astrometric_error : (float, float)
@@ -79,43 +75,98 @@ def subtract_zogy(
     -------
     Difference
         Its score (S_corr of the paper) is the significance of a point source centred on each pixel, with the noise of
-        the sources and of their positions; 0 where flagged.
+        the sources and of their positions; 0 where flagged, and on the rim, where neighbours are missing.
 
     Raises
     ------
     WrongGeometry, NoSky, NotFinite
         Shapes differ, or a frame shows no sky.
     TooFewStars
-        The ratio of the fluxes cannot be measured.
+        The frames cannot be compared: see `toros.science.difference.subtract`.
     """
-    if science.shape != reference.shape:
-        raise WrongGeometry(f"a science frame of {science.shape} pixels, a reference of {reference.shape}")
     if min(astrometric_error) < 0:
         raise BadParameters(f"positions cannot be uncertain by {astrometric_error} px")
+    fit, is_science = match_seeing(science, reference, stars, science_psf, reference_psf)
     fwhm = max(science_psf.fwhm, reference_psf.fwhm)
-    mesh = max(64, round(10 * fwhm))
     flagged = science.mask | reference.mask
-    pair = tuple(_flattened(image, flagged, mesh) for image in (science, reference))
-    scale, error, n_stars = _flux_ratio(pair, (science_psf, reference_psf), stars)
+    levels: tuple[Plane | np.float32, Plane] = np.float32(fit.level), fit.kernel.level_of(fit.level)
+    pair = tuple(
+        _flattened(image, flagged, level)
+        for image, level in zip((science, reference), levels if is_science else levels[::-1], strict=True)
+    )
+    seeing = _Seeing(fit.kernel, science_psf if is_science else reference_psf, is_science)
     data, variance, score = (np.empty(science.shape, np.float32) for _ in range(3))
     reach = int(np.ceil(_REACH * fwhm))
     profile = np.zeros((0, 0))
     for tile in _tiles(science.shape, reach):
-        proper = _proper(pair, (science_psf, reference_psf), scale, tile, reach, astrometric_error)
+        proper = _proper(pair, seeing, tile, reach, astrometric_error)
         data[tile.inner], variance[tile.inner], score[tile.inner] = proper.inner(tile)
         profile = proper.profile if tile.is_middle else profile
     saturated = flagged & np.uint8(PixelFlag.SATURATED)
     mask = maximum_filter(saturated, 2 * round(_WINGS * fwhm) + 1)
     mask |= maximum_filter(flagged, 2 * round(_CORE * fwhm) + 1)
+    _flag_rim(mask, round(_CORE * fwhm) + int(np.ceil(np.abs(_moved(fit.kernel.middle)).max())))
     for plane in (data, score):
         plane[mask != 0] = 0
     image = Image(data, variance, mask)
     masked = float(np.count_nonzero(mask) / mask.size)
     quality = DifferenceQuality(
-        scale, (scale, scale), *residual_chis(image, stars, fwhm), error, n_stars, 0, masked
+        *flux_scale(fit.kernel, is_science=is_science),
+        *residual_chis(image, stars, fwhm),
+        0.0,
+        fit.x.size,
+        fit.n_rejected,
+        masked,
     )
     psf = _psf_of(profile, science.shape, science_psf)
     return Difference(image, psf, "both", noise_factor(image, psf.fwhm), quality, score=score)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seeing:
+    """The point-spread functions of both frames, of which that of the broader one follows from the kernel.
+
+    Errors in that of the sharper one then make the difference a little noisier, but leave nothing of the stars.
+    """
+
+    kernel: Kernel
+    psf: Psf
+    is_science: bool
+
+    def at(self, middle: tuple[float, float], reach: int, shape: tuple[int, ...]) -> _Profiles:
+        """Return what holds at a place (row, column), on planes of a shape."""
+        row, column = (np.array([place]) for place in middle)
+        weights = self.kernel.at(column, row)[0]
+        scale, radius = float(weights.sum()), self.kernel.radius
+        moved = _moved(weights)
+        plane = np.zeros(shape, np.float32)
+        plane[: 2 * radius + 1, : 2 * radius + 1] = weights / scale
+        kernel = scipy.fft.rfft2(np.roll(plane, (-radius, -radius), axis=(0, 1)))
+        centre = 0 * moved if self.is_science else -moved
+        sharp = np.asarray(scipy.fft.rfft2(_profile_at(self.psf, middle, centre, reach, shape)))
+        if self.is_science:
+            return _Profiles(sharp, sharp * kernel, 1 / scale, moved)
+        return _Profiles(sharp * kernel, sharp, scale, centre)
+
+
+@dataclass(frozen=True, eq=False)
+class _Profiles:
+    """Spectra of a star in both frames, of unit flux and centred in the science frame; the ratio of the fluxes.
+
+    `displacement` is the place of the star in the reference, x and y.
+    """
+
+    new: Spectrum
+    old: Spectrum
+    scale: float
+    displacement: Values
+
+    def back(self, shape: tuple[int, ...]) -> Spectrum:
+        """Return the spectrum that moves what was folded with the star of the reference to the science frame."""
+        along_x, along_y = scipy.fft.rfftfreq(shape[1]), scipy.fft.fftfreq(shape[0])[:, np.newaxis]
+        turns = along_x * self.displacement[0] + along_y * self.displacement[1]
+        moves: Spectrum = np.exp(2j * np.pi * turns).astype(np.complex64)
+        return moves
 
 
 @dataclass(frozen=True)
@@ -167,45 +218,16 @@ def _tiles(shape: tuple[int, int], reach: int) -> Iterator[_Tile]:
             yield _Tile((row, column), (wide_row, wide_column), row_is_middle and column_is_middle)
 
 
-def _flattened(image: Image, flagged: MaskPlane, mesh: int) -> Image:
+def _flattened(image: Image, flagged: MaskPlane, level: Plane | np.float32) -> Image:
     """Return an image without its sky, and with nothing where either of the two is flagged."""
-    data = estimate_background(image.data, image.mask, mesh=mesh).subtracted(image.data)
+    data = image.data - level
     data[flagged != 0] = 0
     return replace(image, data=data)
 
 
-def _flux_ratio(pair: tuple[Image, ...], psfs: tuple[Psf, Psf], stars: QTable) -> tuple[float, float, int]:
-    """Return flux in the science frame over that in the reference, the scatter of it, and the number of stars."""
-    x, y, snr = star_columns(stars)
-    chosen = np.flatnonzero(is_clean(stars) & (snr > _SNR))
-    chosen = chosen[np.argsort(-snr[chosen], kind="stable")[:_STARS]]
-    x, y = x[chosen], y[chosen]
-    stamps = stamps_at(pair[0].shape, x, y, round(2 * max(psf.fwhm for psf in psfs)))
-    good = stamps.inside & (stamps.cut(pair[0].mask | pair[1].mask) == 0)
-    fluxes = []
-    for image, psf in zip(pair, psfs, strict=True):
-        light = light_in(stamps, psf, x, y, np.ones(x.size)) * good
-        weight = light / np.median(stamps.cut(image.variance), axis=(1, 2), keepdims=True)
-        total = (weight * light).sum(axis=(1, 2), dtype=np.float64)
-        usable = np.maximum(total, 1e-30)
-        fluxes.append((weight * stamps.cut(image.data)).sum(axis=(1, 2), dtype=np.float64) / usable)
-    whole = good.mean(axis=(1, 2)) > 0.9
-    whole &= fluxes[1] > 0
-    if np.count_nonzero(whole) < _LEAST_STARS:
-        raise TooFewStars(
-            f"{np.count_nonzero(whole)} stars to compare the fluxes of the frames; {_LEAST_STARS} are needed",
-            advice="look at both frames, and at how they were aligned",
-        )
-    ratios = fluxes[0][whole] / fluxes[1][whole]
-    ratio = float(np.median(ratios))
-    scatter = float(MAD_TO_SIGMA * np.median(np.abs(ratios / ratio - 1)))
-    return ratio, scatter, int(np.count_nonzero(whole))
-
-
 def _proper(
     pair: tuple[Image, ...],
-    psfs: tuple[Psf, Psf],
-    scale: float,
+    seeing: _Seeing,
     tile: _Tile,
     reach: int,
     astrometric_error: tuple[float, float],
@@ -225,20 +247,21 @@ def _proper(
     sky = [float(np.median(variance[image.mask[tile.outer] == 0])) if (image.mask[tile.outer] == 0).any() else 1.0
            for variance, image in zip(variances, pair, strict=True)]  # fmt: skip
     new, old = (spectrum(image.data[tile.outer]) for image in pair)
-    new_psf, old_psf = (spectrum(_profile_at(psf, tile.middle, reach, shape)) for psf in psfs)
+    profiles = seeing.at(tile.middle, reach, shape)
+    new_psf, old_psf, scale, back = profiles.new, profiles.old, profiles.scale, profiles.back(shape)
     power_new, power_old = np.square(np.abs(new_psf)), np.square(np.abs(old_psf))
     noise = sky[1] * scale**2 * power_new + sky[0] * power_old
     noise = np.maximum(noise, 1e-6 * noise.max())
     unit = scale / np.sqrt(sky[0] + sky[1] * scale**2)  # F_D: flux of the proper difference
     root = np.sqrt(noise)
-    proper = (old_psf * new - scale * new_psf * old) / root
-    proper_psf = scale * new_psf * old_psf / (unit * root)
+    proper = back * (old_psf * new - scale * new_psf * old) / root
+    proper_psf = scale * back * new_psf * old_psf / (unit * root)
     to_science = scale / unit
     variance = sum(
         image_of(
             spectrum(plane) * spectrum(np.square(scipy.fft.irfft2(filtered / root, shape).astype(np.float32)))
         )
-        for plane, filtered in ((variances[0], old_psf), (variances[1], scale * new_psf))
+        for plane, filtered in ((variances[0], back * old_psf), (variances[1], scale * back * new_psf))
     )
     filters = (
         scale * power_old * np.conj(new_psf) / noise,
@@ -266,15 +289,31 @@ def _proper(
     )
 
 
-def _profile_at(psf: Psf, middle: tuple[float, float], reach: int, shape: tuple[int, ...]) -> Plane:
-    """Return the image of a star of unit flux at a place, centred on the first pixel of a plane."""
+def _profile_at(
+    psf: Psf, middle: tuple[float, float], centre: Values, reach: int, shape: tuple[int, ...]
+) -> Plane:
+    """Return the image of a star of unit flux at a place, with its centre (x, y) from the first pixel of a plane."""
     offset = np.arange(-reach, reach + 1, dtype=np.float32)
-    dx, dy = (part.reshape(1, -1) for part in np.meshgrid(offset, offset))
+    axes = (offset - np.float32(place) for place in centre)
+    dx, dy = (part.reshape(1, -1) for part in np.meshgrid(*axes))
     moments = psf.moments_at(np.array([middle[1]]), np.array([middle[0]]))
     light = psf.profile(dx, dy, moments).reshape(offset.size, offset.size)
     plane = np.zeros(shape, np.float32)
     plane[: offset.size, : offset.size] = light / light.sum()
     return np.roll(plane, (-reach, -reach), axis=(0, 1))
+
+
+def _moved(weights: Values) -> Values:
+    """Return by how much a kernel moves light along x and y, px."""
+    offset = np.arange(len(weights)) - len(weights) // 2
+    moved: Values = np.array([weights.sum(axis=axis) @ offset for axis in (0, 1)]) / weights.sum()
+    return moved
+
+
+def _flag_rim(mask: MaskPlane, width: int) -> None:
+    """Flag what lies so near to the edge that light is missing in one of the frames."""
+    for side in (mask[:width], mask[-width:], mask[:, :width], mask[:, -width:]):
+        side |= np.uint8(PixelFlag.NO_DATA)
 
 
 def _psf_of(profile: Values, shape: tuple[int, int], guess: Psf) -> Psf:

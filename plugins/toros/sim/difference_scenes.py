@@ -27,6 +27,7 @@ from toros.science.psf import guess_psf
 from toros.science.shapes import StarShape
 from toros.science.sources import SourceFlag
 from toros.sim.artefacts import cosmic_rays, satellite_trail
+from toros.sim.difference_weather import Weather, draw_weather, in_other_seeing
 from toros.sim.psf import Psf, add_galaxies, add_stars
 
 Plane = NDArray[np.float32]
@@ -39,9 +40,6 @@ _STAR_SLOPE = 0.3
 _FAINTEST = 2.0
 _BRIGHTEST = 2e4
 """Stars from so many sigma up to so many, with counts of a slope of 0.3 in the logarithm per magnitude."""
-
-_LEAST_STARS = 5e-4
-"""Stars per pixel without which frames are not matched."""
 
 _GALAXIES = 0.25
 """Galaxies per star."""
@@ -91,29 +89,6 @@ class DifferenceScene:
     noise: float
 
 
-@dataclass(frozen=True)
-class _Weather:
-    """What differs from scene to scene."""
-
-    psf: Psf
-    """Of the reference."""
-    sky: float
-    read_noise: float
-    saturation: float
-    reference_frames: int
-    stars: int
-    shift: tuple[float, float]
-    scale: float
-    science_psf: Psf
-    scatter: float
-    """Of the places of single sources between the frames, px in each axis: air and colours, which no kernel follows."""
-
-    @property
-    def noise(self) -> float:
-        """Of a pixel of the difference, electron."""
-        return math.sqrt((self.sky + self.read_noise**2) * (1 + 1 / self.reference_frames))
-
-
 def difference_scene(
     rng: np.random.Generator,
     *,
@@ -134,9 +109,9 @@ def difference_scene(
     matched : bool
         Whether the frames differ in seeing, and are matched.
     """
-    weather = _draw_weather(rng, shape)
+    weather = draw_weather(rng, shape)
     if matched:
-        weather = _in_other_seeing(rng, weather, shape)
+        weather = in_other_seeing(rng, weather, shape)
     psf = _fitted_psf(shape, weather.psf)
     science_psf = _fitted_psf(shape, weather.science_psf) if matched else psf
     broader = max(psf, science_psf, key=lambda each: each.fwhm)
@@ -213,44 +188,6 @@ def simulated_training_set(
     return np.concatenate([part[1] for part in sets]), np.concatenate([part[2] for part in sets])
 
 
-def _draw_weather(rng: np.random.Generator, shape: tuple[int, int]) -> _Weather:
-    fwhm = rng.uniform(2.0, 5.0)
-    psf = Psf(fwhm)
-    blurred = Psf(
-        fwhm * (1 + rng.normal(0, 0.01)), ellipticity=abs(rng.normal(0, 0.01)), angle=rng.uniform(0, 180)
-    )
-    size = rng.uniform(0, 0.3)
-    heading = rng.uniform(0, 2 * math.pi)
-    return _Weather(
-        psf=psf,
-        sky=float(10 ** rng.uniform(1.7, 3.3)),
-        read_noise=rng.uniform(3, 12),
-        saturation=float(10 ** rng.uniform(4.0, 5.0)),
-        reference_frames=int(rng.integers(1, 20)),
-        stars=int(rng.uniform(2e-4, 2e-3) * shape[0] * shape[1]),
-        shift=(size * math.cos(heading), size * math.sin(heading)),
-        scale=1 + rng.normal(0, 0.003),
-        science_psf=blurred,
-        scatter=0.0,
-    )
-
-
-def _in_other_seeing(rng: np.random.Generator, weather: _Weather, shape: tuple[int, int]) -> _Weather:
-    """Return the weather of a science frame that is not like its reference."""
-    profile = Psf(
-        weather.psf.fwhm * float(rng.lognormal(0.05, 0.15)),
-        ellipticity=abs(rng.normal(0, 0.05)),
-        angle=rng.uniform(0, 180),
-    )
-    return replace(
-        weather,
-        science_psf=profile,
-        stars=max(weather.stars, int(_LEAST_STARS * shape[0] * shape[1])),
-        scale=rng.uniform(0.7, 1.3),
-        scatter=rng.uniform(0, 0.06),
-    )
-
-
 def _fitted_psf(shape: tuple[int, int], profile: Psf) -> FittedPsf:
     """Return a profile as if it had been measured."""
     fwhm = profile.fwhm / math.sqrt(1 - profile.ellipticity)  # of one axis, and of both
@@ -290,7 +227,7 @@ def _matched_scene(
     return DifferenceScene(science, reference, image, made.psf, sources, changes, noise)
 
 
-def _draw_sources(rng: np.random.Generator, weather: _Weather, shape: tuple[int, int]) -> QTable:
+def _draw_sources(rng: np.random.Generator, weather: Weather, shape: tuple[int, int]) -> QTable:
     """Draw stars and galaxies, with what a catalogue would say of them."""
     galaxies = int(_GALAXIES * weather.stars)
     count = weather.stars + galaxies
@@ -319,7 +256,7 @@ def _draw_sources(rng: np.random.Generator, weather: _Weather, shape: tuple[int,
 
 
 def _light(
-    sources: QTable, weather: _Weather, shape: tuple[int, int], rng: np.random.Generator
+    sources: QTable, weather: Weather, shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Plane, Plane]:
     """Return the light of the reference and of the science frame, without sky or noise."""
     planes = []
@@ -343,7 +280,7 @@ def _light(
 
 
 def _exposed(
-    light: Plane, weather: _Weather, mask: MaskPlane, rng: np.random.Generator, *, frames: int
+    light: Plane, weather: Weather, mask: MaskPlane, rng: np.random.Generator, *, frames: int
 ) -> Image:
     """Return the mean of some frames, their sky subtracted."""
     expected = np.maximum(light, 0) + np.float32(weather.sky)
@@ -354,7 +291,7 @@ def _exposed(
     return Image(data.astype(np.float32), variance.astype(np.float32), mask.copy())
 
 
-def _spoil(data: Plane, weather: _Weather, rng: np.random.Generator) -> None:
+def _spoil(data: Plane, weather: Weather, rng: np.random.Generator) -> None:
     """Add what nobody flagged: cosmic rays, hot pixels, at times a satellite."""
     shape = data.shape[0], data.shape[1]
     pixels = data.size / SHAPE[0] / SHAPE[1]

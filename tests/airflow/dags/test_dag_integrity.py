@@ -86,7 +86,7 @@ def test_the_survey_reads_as_a_stream(dags: dict[str, DAG]) -> None:
         "image_type": {"clean_calibration", "science_frames"},
         "clean_calibration": {"wake_masters"},
         "wake_masters": {"verdict"},
-        "science_frames": {"exposure.clean", "more_frames", "wake_stacks"},
+        "science_frames": {"exposure.clean", "more_frames"},
         "exposure.clean": {"exposure.preprocess"},
         "exposure.preprocess": {"exposure.solve"},
         "exposure.solve": {"exposure.retry_solve", "exposure.measure"},

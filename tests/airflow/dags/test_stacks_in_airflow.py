@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from new_sky import MeasuredSky
 from toros.models import utcnow
 from toros.operators.wake_stacks import WakeStacksOperator
 from toros.sensors.stacks import FieldQuietSensor
+from toros.steps import survey_rules
 from toros.steps.plan_stacks import PlanStacks
 from toros.steps.survey_rules import read_survey_rules
 
@@ -22,6 +25,7 @@ from .small_observatory import Observatory
 
 pytestmark = AIRFLOWS_OWN_WARNINGS
 
+SHIPPED = Path(survey_rules.__file__).with_suffix(".toml")
 RULES = read_survey_rules().stacks
 QUIET = dt.timedelta(seconds=RULES.quiet_seconds)
 CONTEXT: Any = {
@@ -31,6 +35,8 @@ CONTEXT: Any = {
 
 @pytest.fixture
 def sky(observatory: Observatory) -> MeasuredSky:
+    """Fields of an observatory that is as patient as the shipped rules."""
+    shutil.copyfile(SHIPPED, observatory.folder / "survey.toml")
     return MeasuredSky(observatory.runner.database)
 
 
