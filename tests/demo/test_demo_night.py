@@ -38,7 +38,7 @@ from toros.demo.tables import (
     stacks_table,
 )
 from toros.errors import NothingToDo, Unprocessable
-from toros.models import Arrival, Candidate, Pawprint, Reference, StepRun
+from toros.models import Arrival, Candidate, Detection, Pawprint, Reference, StepRun
 from toros.models.database import Database
 from toros.sim import Change, Incident, SimulatedFrame
 from toros.steps.calibration_rules import read_rules
@@ -59,11 +59,6 @@ from toros.steps.solve import Solve
 from toros.steps.stack import Stack
 from toros.steps.survey_rules import read_survey_rules
 from toros.steps.trace_candidate import TraceCandidate
-
-# Stars of a frame that lie beyond the edge of the reference have no pixels there: the fit of its PSF divides by zero.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:(divide by zero|invalid value):RuntimeWarning:toros.science.psf_fit"
-)
 
 NIGHT = dt.date(2026, 11, 20)
 CALIBRATED: tuple[type[AnyStep], ...] = (
@@ -140,7 +135,7 @@ def _run_waiting(runner: Runner, step: type[AnyStep]) -> None:
     with runner.database.read() as session:
         waiting = items_waiting_for(session, step)
     for item in waiting:
-        # Some files are broken on purpose, and a frame that is crossed by a satellite need not be comparable.
+        # Some files are broken on purpose, and a trailed frame need not be comparable.
         with suppress(Unprocessable) if step in (Load, Difference) else nullcontext():
             runner.run(step(), item)
 
@@ -216,7 +211,7 @@ def test_the_nights_end_as_they_should(nights: DemoNights, database: Database) -
 def test_all_frames_are_searched_but_those_that_were_spoiled(nights: DemoNights, database: Database) -> None:
     failed = {name for _, name, _ in failures(database)}
     assert failed <= set(nights.spoiled)
-    assert set(nights.spoiled.values()) == {Incident.BAD_GUIDING, Incident.SATELLITE}
+    assert set(nights.spoiled.values()) == {Incident.BAD_GUIDING}
     assert look(database).counts["Pawprint", "searched"] == 5 + 4 - len(failed)
 
 
@@ -236,7 +231,11 @@ def test_what_has_changed_is_found_and_little_else(
     for kind, one in recovered.items():
         assert one.objects_found == one.objects > 0, kind
         assert one.images_found >= 0.5 * one.images, kind
-    assert len(false_ones(named, real)) <= 5
+    false = false_ones(named, real)
+    with database.read() as session:
+        brightened = select(Detection.candidate_id).where(~Detection.forced, Detection.flux > 0)
+        assert len(false & {*session.scalars(brightened)}) <= 2
+    assert len(false) <= 10  # the others are bright stars that seem to have faded a little
 
 
 def test_an_asteroid_is_another_candidate_on_every_frame(nights: DemoNights, database: Database) -> None:

@@ -238,6 +238,8 @@ def test_a_frame_that_comes_late_joins_by_a_new_version(with_reference: Path, tm
     observatory = _copy(with_reference, tmp_path)
     late = replace(observatory, telescope=replace(observatory.telescope, night=NIGHT))
     late.observe(1)
+    assert late.stack() == {"nothing_to_do": 1}  # what shines in it must be known first
+    late.search()
 
     assert late.stack() == {"": 1, "stacked": 1, "reference_declined": 1}
     assert "the present reference to" in last_run(observatory.runner).why
@@ -270,6 +272,7 @@ def test_frames_of_two_nights_are_stacked_together_too_but_a_transient_is_no_ref
 def test_a_deeper_stack_replaces_the_reference(with_reference: Path, tmp_path: Path) -> None:
     observatory = _copy(with_reference, tmp_path)
     observatory.observe(5)
+    observatory.search()
 
     assert observatory.stack() == {"": 1, "stacked": 2, "reference_declined": 1, "reference_chosen": 1}
     old, new = _rows(observatory, Reference)

@@ -11,6 +11,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.table import QTable
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -36,6 +37,9 @@ from toros.store.fits_table import read_table
 from toros.store.fits_writer import FrameWriter, Plane, ccd_planes
 from toros.store.psf_hdu import append_psf, read_psf
 
+PSF_STARS = 250
+"""So many of the brightest tell the image of a star in the reference."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -44,6 +48,7 @@ class Rows:
     frame: ProductFile
     sources: ProductFile
     reference: ProductFile
+    reference_sources: ProductFile
     reference_id: int
     name: str
     night: dt.date
@@ -63,6 +68,7 @@ class Inputs:
     rows: Rows
     frame: Frame
     stars: QTable
+    """Its sources that are in the reference, too: no trail of a satellite, no cosmic ray, nothing new."""
     psf: Psf
     reference: StackedImage
 
@@ -102,6 +108,7 @@ class Difference(Step[Rows, Inputs, Result]):
             ProductFile.newest(session, item, "calibrated"),
             ProductFile.newest(session, item, "sources"),
             ProductFile.of(reference.product),
+            ProductFile.newest(session, reference.stack, "sources"),
             reference.id,
             item.name,
             item.night,
@@ -113,14 +120,12 @@ class Difference(Step[Rows, Inputs, Result]):
         )
 
     def extract(self, rows: Rows, work: Work) -> Inputs:
-        sources = work.open(rows.sources)
-        return Inputs(
-            rows,
-            read_frame(work.open(rows.frame)),
-            read_table(sources, "SOURCES"),
-            read_psf(sources),
-            read_stack(work.open(rows.reference)),
+        path, frame = work.open(rows.sources), read_frame(work.open(rows.frame))
+        psf = read_psf(path)
+        stars = _common(
+            read_table(path, "SOURCES"), read_table(work.open(rows.reference_sources), "SOURCES"), frame, psf
         )
+        return Inputs(rows, frame, stars, psf, read_stack(work.open(rows.reference)))
 
     def transform(self, inputs: Inputs) -> Result:
         frame, rows = inputs.frame, inputs.rows
@@ -142,7 +147,7 @@ class Difference(Step[Rows, Inputs, Result]):
         caveats = [Caveat(caveat) for caveat in rows.frame.caveats]
         if rows.is_member:
             caveats.append(Caveat.IN_REFERENCE)
-        made_of = (rows.frame.id, rows.sources.id, rows.reference.id)
+        made_of = (rows.frame.id, rows.sources.id, rows.reference.id, rows.reference_sources.id)
         path = work.stage("difference", rows.night, stem, ".fits", caveats=caveats, inputs=made_of)
         planes = ccd_planes(image.shape, units.electron, _header(result, work.run_id))
         with FrameWriter(path, (*planes, Plane("REFERENCE", image.shape, np.float32))) as writer:
@@ -158,6 +163,16 @@ class Difference(Step[Rows, Inputs, Result]):
             work.leave("failed_difference", "; ".join(reds))
 
 
+def _common(sources: QTable, reference: QTable, frame: Frame, psf: Psf) -> QTable:
+    """Return the sources of a frame that are sources of the reference, too."""
+    x, y = frame.wcs.all_world2pix(reference["ra"].value, reference["dec"].value, 0, quiet=True)
+    there = np.column_stack([x, y])
+    there = there[np.isfinite(there).all(axis=1)]
+    here = np.column_stack([sources["x"].value, sources["y"].value])
+    distance, _ = cKDTree(there).query(here, distance_upper_bound=psf.fwhm)
+    return sources[np.isfinite(distance)]
+
+
 def _avoided(inputs: Inputs) -> NDArray[np.float64] | None:
     """Return where on the frame known candidates are, x and y."""
     known = np.reshape(inputs.rows.known, (-1, 2))
@@ -167,7 +182,12 @@ def _avoided(inputs: Inputs) -> NDArray[np.float64] | None:
 def _psf_of(reference: Image, inputs: Inputs) -> Psf:
     """Measure the stars of the reference on the grid of the frame."""
     stars = inputs.stars
-    good = np.flatnonzero(np.asarray(stars["flags"]) == 0)[:250]
+    height, width = reference.shape
+    column, row = (
+        np.rint(stars[axis].value).astype(int).clip(0, side - 1)
+        for axis, side in (("x", width), ("y", height))
+    )
+    good = np.flatnonzero((np.asarray(stars["flags"]) == 0) & (reference.mask[row, column] == 0))[:PSF_STARS]
     guess = guess_psf(reference.shape, inputs.psf.middle)
     noise = sky_noise(reference.data, reference.mask)
     x, y, flux = (stars[name].value[good] for name in ("x", "y", "flux_psf"))

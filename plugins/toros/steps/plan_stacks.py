@@ -12,12 +12,15 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from toros.errors import NothingToDo
-from toros.models import Field, Pawprint, QualityMeasure, Stack, StackMember, State, StateChange
+from toros.models import Field, Pawprint, QualityMeasure, Reference, Stack, StackMember, State, StateChange
 from toros.steps.step import Step, Work
 from toros.steps.survey_rules import StackRules, read_survey_rules
 
-MEASURED = ("measured", "differenced", "failed_difference", "searched", "failed_search")
-"""States of frames that were measured and are good: what became of their differences does not matter."""
+SEARCHED = ("failed_difference", "searched", "failed_search")
+"""States of good frames that were compared with the reference of their field, or cannot be."""
+
+MEASURED = ("measured", "differenced", *SEARCHED)
+"""States of all good frames."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Frame:
     measured_at: dt.datetime
     fwhm: float | None
     """Arcsec."""
+    trailing: float | None
+    """Ellipticity of its stars."""
     limiting_magnitude: float | None
 
 
@@ -123,10 +128,11 @@ def _sets(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
 
 
 def _choose(frames: Sequence[Frame], rules: StackRules) -> list[Frame]:
-    """Leave out frames with broad stars, and of too many those that show the faint stars worst."""
-    widths = [frame.fwhm for frame in frames if frame.fwhm is not None]
+    """Leave out frames with trails or broad stars, and of too many those that show the faint stars worst."""
+    steady = [frame for frame in frames if (frame.trailing or 0.0) <= rules.worst_trailing]
+    widths = [frame.fwhm for frame in steady if frame.fwhm is not None]
     limit = rules.worst_fwhm * median(widths) if widths else 0.0
-    sharp = [frame for frame in frames if frame.fwhm is None or frame.fwhm <= limit]
+    sharp = [frame for frame in steady if frame.fwhm is None or frame.fwhm <= limit]
     return sorted(sharp, key=lambda frame: (-(frame.limiting_magnitude or 0.0), frame.id))[
         : rules.most_frames
     ]
@@ -141,21 +147,28 @@ def _measured_frames(session: Session) -> list[Frame]:
         .group_by(StateChange.item_id)
         .subquery()
     )
+    # Where there is a reference, frames are searched first: what shines in them must be known before they are stacked.
+    has_reference = exists().where(
+        Reference.field_id == Pawprint.field_id, Reference.filter.is_not_distinct_from(Pawprint.filter)
+    )
+    stackable = State.name.in_(SEARCHED) | (State.name.in_(MEASURED) & ~has_reference)
     growing = (
         select(Pawprint.field_id)
         .join(Pawprint.state)
-        .where(State.name.in_(MEASURED), ~exists().where(StackMember.pawprint_id == Pawprint.id))
+        .where(stackable, ~exists().where(StackMember.pawprint_id == Pawprint.id))
     )
     rows = session.execute(
         select(Pawprint.id, Pawprint.field_id, Pawprint.filter, Pawprint.night, measured_at.c.at)
         .join(Pawprint.state)
         .join(measured_at, measured_at.c.item_id == Pawprint.id)
-        .where(State.name.in_(MEASURED), Pawprint.field_id.in_(growing))
+        .where(stackable, Pawprint.field_id.in_(growing))
         .order_by(Pawprint.id)
     ).all()
-    widths, limits = (_newest_measures(session, name) for name in ("fwhm", "limiting_magnitude"))
+    widths, trails, limits = (
+        _newest_measures(session, name) for name in ("fwhm", "trailing", "limiting_magnitude")
+    )
     return [
-        Frame(number, field, name, night, at, widths.get(number), limits.get(number))
+        Frame(number, field, name, night, at, widths.get(number), trails.get(number), limits.get(number))
         for number, field, name, night, at in rows
     ]
 

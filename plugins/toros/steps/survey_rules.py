@@ -29,6 +29,7 @@ class StackRules(_Table):
     fewest_frames: int = Field(ge=2)
     most_frames: int = Field(ge=2)
     worst_fwhm: float = Field(ge=1)
+    worst_trailing: float = Field(gt=0, le=1)
 
 
 class ReferenceRules(_Table):
