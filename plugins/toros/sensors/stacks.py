@@ -20,14 +20,14 @@ class FieldQuietSensor(TorosOperator):
 
     Parameters
     ----------
-    set_key : str
-        The set, as ``toros.models.Stack.set_key`` names it; empty to wait for none.
+    set_key : str, optional
+        The set, as ``toros.models.Stack.set_key`` names it; without one it waits for nothing.
     """
 
     template_fields: Sequence[str] = (*TorosOperator.template_fields, "set_key")
     ui_color = "#f5ecd2"
 
-    def __init__(self, *, set_key: str, **kwargs: Any) -> None:
+    def __init__(self, *, set_key: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.set_key = set_key
 
