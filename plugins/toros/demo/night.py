@@ -81,9 +81,7 @@ class DemoNights:
     @property
     def spoiled(self) -> dict[str, Incident]:
         """What happened to science frames that may be of no use, by the names of their files."""
-        return {
-            frame.name: frame.incident for frame in self.frames if frame.incident is Incident.BAD_GUIDING
-        }
+        return {frame.name: frame.incident for frame in self.frames if frame.incident is Incident.BAD_GUIDING}
 
     def start_camera(self, frames: tuple[SimulatedFrame, ...], interval: float) -> threading.Thread:
         """Write frames into the inbox as a camera does, in the background, seconds apart."""
