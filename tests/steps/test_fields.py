@@ -34,12 +34,14 @@ class Pointings:
         with self.database.write() as session:
             return Catalogue(session).campaign(f"Camera {next(self.cameras)}").id
 
-    def at(self, ra: float, dec: float, camera: int | None = None, object_: str = "M31") -> int:
-        """Point there; return the number of the field."""
+    def at(
+        self, ra: float, dec: float, camera: int | None = None, object_: str = "M31", scale: float = 1.0
+    ) -> int:
+        """Point there, with pixels of so many arcsec; return the number of the field."""
         columns, rows = SHAPE
         frame = Pawprint(campaign_id=camera or self.camera, naxis1=columns, naxis2=rows, object_=object_)
         cell = int(cells_of(ra, dec, HEALPIX_ORDER))
-        solution = Astrometry(ra=ra, dec=dec, healpix=cell, pixel_scale=1.0)
+        solution = Astrometry(ra=ra, dec=dec, healpix=cell, pixel_scale=scale)
         with self.database.write() as session:
             field = field_of(session, frame, solution, RADIUS)
             session.flush()
@@ -64,6 +66,14 @@ def test_frames_of_one_place_are_one_field_whatever_they_are_called(pointings: P
 def test_frames_of_one_name_and_two_places_are_two_fields(pointings: Pointings) -> None:
     first = pointings.at(75.0, -25.0, object_="mosaic")
     assert pointings.at(75.0, -25.0 + 1.1 * REACH, object_="mosaic") != first
+
+
+def test_tiny_fields_within_a_second_have_names_of_their_own(pointings: Pointings) -> None:
+    for number in range(3):
+        pointings.at(75.0, -25.0 - number * 0.2 / 3600, scale=0.001)
+    with pointings.database.read() as session:
+        names = session.scalars(select(Field.name).order_by(Field.id)).all()
+    assert names == ["J050000-250000", "J050000-250000-2", "J050000-250000-3"]
 
 
 def test_two_cameras_have_fields_of_their_own(pointings: Pointings) -> None:

@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
-from toros.errors import FileMissing, NoImage, NotFits
+from toros.errors import BadHeader, FileMissing, NoImage, NotFits
 from toros.store.fits_table import read_table, write_table
 from toros.store.stamps import read_stamps
 
@@ -50,6 +50,12 @@ def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
     write_table(tmp_path / "none.fits", SOURCES[:0], "SOURCES")
     again = read_table(tmp_path / "none.fits", "SOURCES")
     assert (len(again), again.colnames, again["flux"].unit) == (0, SOURCES.colnames, u.electron)
+
+
+def test_a_table_that_is_not_there_is_missed_by_name(tmp_path: Path) -> None:
+    write_table(tmp_path / "sources.fits", SOURCES, "SOURCES")
+    with pytest.raises(BadHeader, match="CANDIDATES"):
+        read_table(tmp_path / "sources.fits", "CANDIDATES")
 
 
 def test_what_follows_a_table_is_in_the_same_file(tmp_path: Path) -> None:

@@ -248,9 +248,8 @@ class Detection(OnSky, Model):
     score: Mapped[float | None]
     """Probability of being real."""
     model_version: Mapped[str | None] = mapped_column(String(60))
-    stamps_id: Mapped[int | None] = mapped_column(ForeignKey("product.id"))
     stamp: Mapped[int | None]
-    """Which row of the stamps it is."""
+    """Which row it is of the stamps in the product ``candidates`` that the same run made."""
 
     candidate: Mapped[Candidate] = relationship(back_populates="detections")
     pawprint: Mapped[Pawprint] = relationship()

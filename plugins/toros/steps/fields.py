@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 from astropy.coordinates import Angle, angular_separation
 from sqlalchemy import select
@@ -37,7 +39,7 @@ def field_of(session: Session, frame: Pawprint, solution: Astrometry, radius: fl
     if nearest is not None and _distance(nearest, solution) <= reach:
         return nearest
     field = Field(
-        name=name_of_position(solution.ra, solution.dec),
+        name=_free_name(session, frame.campaign_id, name_of_position(solution.ra, solution.dec)),
         campaign_id=frame.campaign_id,
         ra=solution.ra,
         dec=solution.dec,
@@ -46,6 +48,17 @@ def field_of(session: Session, frame: Pawprint, solution: Astrometry, radius: fl
     )
     session.add(field)
     return field
+
+
+def _free_name(session: Session, campaign_id: int, name: str) -> str:
+    """Add a number to a name that a field has already: tiny fields may lie within seconds of each other."""
+    taken = set(
+        session.scalars(
+            select(Field.name).where(Field.campaign_id == campaign_id, Field.name.startswith(name))
+        )
+    )
+    numbered = (f"{name}-{number}" for number in count(2))
+    return name if name not in taken else next(one for one in numbered if one not in taken)
 
 
 def name_of_position(ra: float, dec: float) -> str:

@@ -43,6 +43,7 @@ from toros.steps.real_bogus_model import read_real_bogus_model
 from toros.steps.step import ProductFile, Step, Work
 from toros.steps.survey_rules import CandidateRules, read_survey_rules
 from toros.store.fits_table import read_table, write_table
+from toros.store.stamps import EXTENSION
 
 REJECTED = (
     CandidateFlag.EDGE
@@ -204,7 +205,7 @@ class FindCandidates(Step[Rows, Inputs, Result]):
         made_of = (rows.frame.id, rows.difference.id, rows.reference_sources.id)
         table = work.stage("candidates", rows.night, stem, ".fits", caveats=caveats, inputs=made_of)
         header = fits.Header([("STEPRUN", work.run_id), ("MODEL", result.model_version)])
-        stamps = fits.ImageHDU(result.stamps, name="STAMPS") if result.kept.size else None
+        stamps = fits.ImageHDU(result.stamps, name=EXTENSION) if result.kept.size else None
         write_table(table, result.candidates, "CANDIDATES", header, [stamps] if stamps else [])
         sheet = work.stage("contact_sheet", rows.night, stem, ".png", caveats=caveats, inputs=made_of)
         sheet.write_bytes(result.sheet)

@@ -12,6 +12,7 @@ from astropy.table import QTable, Table
 from astropy.units import Unit
 from numpy.typing import NDArray
 
+from toros.errors import BadHeader
 from toros.store.store import translated_os_errors
 
 
@@ -50,8 +51,16 @@ def write_table(
 
 
 def read_table(path: Path, name: str) -> QTable:
-    """Read a table that `write_table` wrote, with its units."""
+    """Read a table that `write_table` wrote, with its units.
+
+    Raises
+    ------
+    BadHeader
+        The file holds no such table.
+    """
     with fits.open(path) as hdus:
+        if name not in hdus:
+            raise BadHeader(f"{path.name} holds no table {name}")
         hdu = hdus[name]
         columns = {
             column.name: _with_unit(np.asarray(hdu.data[column.name]), column.unit) for column in hdu.columns

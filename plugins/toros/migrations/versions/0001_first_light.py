@@ -653,7 +653,6 @@ def upgrade() -> None:
         sa.Column("flags", sa.Integer(), nullable=False),
         sa.Column("score", sa.Double(), nullable=True),
         sa.Column("model_version", sa.String(length=60), nullable=True),
-        sa.Column("stamps_id", sa.Integer(), nullable=True),
         sa.Column("stamp", sa.Integer(), nullable=True),
         sa.Column("ra", sa.Double(), nullable=False),
         sa.Column("dec", sa.Double(), nullable=False),
@@ -663,7 +662,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["candidate_id"], ["candidate.id"], name=op.f("fk_detection_candidate_id")),
         sa.ForeignKeyConstraint(["pawprint_id"], ["pawprint.id"], name=op.f("fk_detection_pawprint_id")),
         sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_detection_reference_id")),
-        sa.ForeignKeyConstraint(["stamps_id"], ["product.id"], name=op.f("fk_detection_stamps_id")),
         sa.ForeignKeyConstraint(["steprun_id"], ["steprun.id"], name=op.f("fk_detection_steprun_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_detection")),
         sa.UniqueConstraint(
