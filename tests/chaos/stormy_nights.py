@@ -47,7 +47,9 @@ CALIBRATION_FRAMES = 5
 # ---------------------------------------------------------------------------------------------- observatory
 
 
-def open_observatory(folder: Path, *, inbox: Path | None = None, **further: str) -> Settings:
+def open_observatory(
+    folder: Path, *, inbox: Path | None = None, fewest_stacked: int = 3, **further: str
+) -> Settings:
     """Lay out a data root with an empty database.
 
     Masters are made of whole sets only, and science frames wait for them: what comes out of a night does then not
@@ -58,7 +60,7 @@ def open_observatory(folder: Path, *, inbox: Path | None = None, **further: str)
         "TOROS_INBOX": str(inbox or folder / "inbox"),
         "TOROS_PROFILES_DIR": str(folder / "profiles"),
         "TOROS_RULES": str(_write_rules(folder)),
-        "TOROS_SURVEY_RULES": str(_write_survey_rules(folder)),
+        "TOROS_SURVEY_RULES": str(_write_survey_rules(folder, fewest_stacked)),
         "TOROS_SETTLE_SECONDS": "0.5",
         "TOROS_PATIENCE_SECONDS": "1",
         **{f"TOROS_{name.upper()}": value for name, value in further.items()},
@@ -114,11 +116,14 @@ def _write_rules(folder: Path) -> Path:
     return path
 
 
-def _write_survey_rules(folder: Path) -> Path:
-    """Stack what there is at once."""
+def _write_survey_rules(folder: Path, fewest_stacked: int) -> Path:
+    """Stack what there is at once, if it is so many frames."""
     rules = Path(survey_rules.__file__).with_suffix(".toml").read_text()
+    for name, value in (("quiet_seconds", 0), ("fewest_frames", fewest_stacked)):
+        rules, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", rules, flags=re.MULTILINE)
+        assert found == 1
     path = folder / "survey.toml"
-    path.write_text(re.sub(r"^quiet_seconds = .*$", "quiet_seconds = 0", rules, flags=re.MULTILINE))
+    path.write_text(rules)
     return path
 
 
