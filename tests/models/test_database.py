@@ -143,3 +143,26 @@ def test_the_folder_of_an_sqlite_file_is_made(tmp_path: Path) -> None:
     with Database(f"sqlite:///{tmp_path / 'new' / 'toros.db'}").write() as session:
         session.execute(text("CREATE TABLE t (id INTEGER)"))
     assert (tmp_path / "new" / "toros.db").is_file()
+
+
+def test_a_new_file_may_be_opened_by_several_at_the_same_moment(tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+
+    def open_it(url: str, together: threading.Barrier) -> None:
+        together.wait()
+        try:
+            with Database(url).write() as session:
+                session.execute(text("CREATE TABLE IF NOT EXISTS star (name TEXT)"))
+        except BaseException as error:
+            errors.append(error)
+
+    for number in range(40):  # they meet in some of them only
+        together = threading.Barrier(3)
+        url = f"sqlite:///{tmp_path / f'{number}.db'}"
+        threads = [threading.Thread(target=open_it, args=(url, together)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert errors == []
