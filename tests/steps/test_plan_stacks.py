@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clock import Clock
-from new_sky import NIGHT, START, MeasuredSky
+from new_sky import NIGHT, START, MeasuredSky, NewSky
 from toros.errors import NothingToDo
 from toros.models import Stack
 from toros.models.database import Database
@@ -66,6 +66,27 @@ def test_too_few_frames_are_no_stack(sky: MeasuredSky, runner: Runner) -> None:
         planned(runner)
     sky.measured()
     assert len(planned(runner)) == 1
+
+
+def test_frames_of_a_colour_sensor_are_not_stacked(sky: MeasuredSky) -> None:
+    measured(sky, bayer="GRBG")
+    assert wanted(sky) == []
+
+
+def test_trailed_frames_are_left_out(sky: MeasuredSky) -> None:
+    frames = measured(sky)
+    sky.measure(sky.measured(), trailing=0.5)
+    sky.measure(frames[0], trailing=0.1)
+    (stack,) = wanted(sky)
+    assert list(stack.frames) == frames
+
+
+def test_where_there_is_a_reference_frames_are_searched_before_they_are_stacked(database: Database) -> None:
+    sky = NewSky(database)
+    measured(sky, night=1)
+    assert wanted(sky) == []
+    searched = measured(sky, night=1, state="searched")
+    assert [list(stack.frames) for stack in wanted(sky) if stack.night == TOMORROW] == [searched]
 
 
 def test_fields_filters_and_nights_are_stacked_apart_and_all_nights_together(sky: MeasuredSky) -> None:

@@ -202,6 +202,7 @@ def _measures(difference: subtraction.Difference) -> dict[str, float]:
         "difference_chi_sky": quality.chi_sky,
         "difference_chi_stars": quality.chi_faint,
         "difference_chi_bright": quality.chi_bright,
+        "difference_model_error": quality.model_error,
         "difference_scale_range": (highest - lowest) / quality.scale,
         "difference_stars": quality.n_stars,
         "difference_masked_fraction": quality.masked_fraction,

@@ -151,7 +151,8 @@ def _measured_frames(session: Session) -> list[Frame]:
     has_reference = exists().where(
         Reference.field_id == Pawprint.field_id, Reference.filter.is_not_distinct_from(Pawprint.filter)
     )
-    stackable = State.name.in_(SEARCHED) | (State.name.in_(MEASURED) & ~has_reference)
+    is_ready = State.name.in_(SEARCHED) | (State.name.in_(MEASURED) & ~has_reference)
+    stackable = is_ready & Pawprint.bayer.is_(None)  # a mosaic of colours cannot be brought onto another grid
     growing = (
         select(Pawprint.field_id)
         .join(Pawprint.state)
