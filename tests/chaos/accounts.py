@@ -17,14 +17,12 @@ from toros.models import (
     Arrival,
     CalFile,
     Combination,
-    Detection,
     Item,
     MasterCal,
     Pawprint,
     Product,
     QualityMeasure,
     Rejection,
-    Stack,
     StepRun,
     utcnow,
 )
@@ -60,8 +58,6 @@ def account_of(settings: Settings) -> Account:
             "files": _files(session),
             "exposures": _exposures(session, settings),
             "masters": _masters(session, settings),
-            "stacks": _stacks(session, settings),
-            "candidates": _candidates(session),
         }
 
 
@@ -116,30 +112,6 @@ def _masters(session: Session, settings: Settings) -> dict[str, Any]:
             "products": _products(session, master, settings),
         }
         for master in masters
-    }
-
-
-def _stacks(session: Session, settings: Settings) -> dict[str, Any]:
-    return {
-        stack.name: {
-            "state": stack.state.name,
-            "members": sorted(member.pawprint.checksum for member in stack.members),
-            "measures": _measures(session, stack),
-            "products": _products(session, stack, settings),
-        }
-        for stack in session.scalars(select(Stack))
-    }
-
-
-def _candidates(session: Session) -> dict[str, Any]:
-    """Tell which objects were seen on which frames, by the place where the first of these shows them."""
-    return {
-        f"{point.pawprint.checksum} {point.x:.1f} {point.y:.1f}": {
-            "state": point.candidate.state.name,
-            "score": point.score,
-            "frames": len(point.candidate.detections),
-        }
-        for point in session.scalars(select(Detection).where(~Detection.forced))
     }
 
 

@@ -33,10 +33,8 @@ from toros.steps.calibration_rules import read_rules
 from toros.steps.discover import never_seen
 from toros.steps.healing import heal
 from toros.steps.plan_masters import first_quiet
-from toros.steps.plan_stacks import wanted_stacks
 from toros.steps.registry import find_step
 from toros.steps.runner import AnyStep, Runner
-from toros.steps.survey_rules import read_survey_rules
 from toros.store.inbox import scan
 
 CAMERA = azulcito(shape=(128, 128))
@@ -47,9 +45,7 @@ CALIBRATION_FRAMES = 5
 # ---------------------------------------------------------------------------------------------- observatory
 
 
-def open_observatory(
-    folder: Path, *, inbox: Path | None = None, fewest_stacked: int = 3, **further: str
-) -> Settings:
+def open_observatory(folder: Path, *, inbox: Path | None = None, **further: str) -> Settings:
     """Lay out a data root with an empty database.
 
     Masters are made of whole sets only, and science frames wait for them: what comes out of a night does then not
@@ -60,7 +56,7 @@ def open_observatory(
         "TOROS_INBOX": str(inbox or folder / "inbox"),
         "TOROS_PROFILES_DIR": str(folder / "profiles"),
         "TOROS_RULES": str(_write_rules(folder)),
-        "TOROS_SURVEY_RULES": str(_write_survey_rules(folder, fewest_stacked)),
+        "TOROS_SURVEY_RULES": str(_write_survey_rules(folder)),
         "TOROS_SETTLE_SECONDS": "0.5",
         "TOROS_PATIENCE_SECONDS": "1",
         **{f"TOROS_{name.upper()}": value for name, value in further.items()},
@@ -116,12 +112,11 @@ def _write_rules(folder: Path) -> Path:
     return path
 
 
-def _write_survey_rules(folder: Path, fewest_stacked: int) -> Path:
-    """Stack what there is at once, if it is so many frames."""
+def _write_survey_rules(folder: Path) -> Path:
+    """Stack nothing."""
     rules = Path(survey_rules.__file__).with_suffix(".toml").read_text()
-    for name, value in (("quiet_seconds", 0), ("fewest_frames", fewest_stacked)):
-        rules, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", rules, flags=re.MULTILINE)
-        assert found == 1
+    rules, found = re.subn(r"^fewest_frames = .*$", "fewest_frames = 10000", rules, flags=re.MULTILINE)
+    assert found == 1
     path = folder / "survey.toml"
     path.write_text(rules)
     return path
@@ -142,13 +137,8 @@ STAGES = (
     "retry_solve",
     "review",
     "measure",
-    "plan_stacks",
-    "stack",
-    "choose_reference",
-    "difference",
-    "find_candidates",
-    "trace_candidate",
 )
+"""Up to measured frames: which frames are of one field, and in its reference, depends on which of them came first."""
 
 DONE, DONE_BEFORE, NOT_YET = "done", "done before", "not yet"
 
@@ -221,12 +211,8 @@ def _first_stage(runner: Runner, stages: Sequence[str]) -> tuple[AnyStep | None,
 def _waiting_for(runner: Runner, step: AnyStep) -> list[Any]:
     """Return the items that are to go through a step, whoever holds them."""
     with runner.database.read() as session:
-        if step.name == "plan_masters":
+        if step.takes is None:
             return [None] if first_quiet(session, read_rules(runner.settings.rules)) else []
-        if step.name == "plan_stacks":
-            rules = read_survey_rules(runner.settings.survey_rules)
-            return [None] if any(wanted_stacks(session, rules.stacks)) else []
-        assert step.takes is not None
         return list(
             session.scalars(
                 select(step.takes.id)

@@ -47,10 +47,8 @@ class Observatories:
 @pytest.fixture(scope="module")
 def observatories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observatories]:
     folder = tmp_path_factory.mktemp("observatories")
-    # Without stacks: which frames are in one depends on when they came, and the frames of a storm come at any time.
     stormy, undisturbed = (
-        open_observatory(folder / name, inbox=folder / "inbox", fewest_stacked=10_000)
-        for name in ("stormy", "undisturbed")
+        open_observatory(folder / name, inbox=folder / "inbox") for name in ("stormy", "undisturbed")
     )
     with airflow_of(stormy, folder / "airflow", REPOSITORY / "dags") as airflow:
         yield Observatories(airflow, stormy, undisturbed)
