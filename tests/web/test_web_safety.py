@@ -16,7 +16,7 @@ from toros.models.database import Database
 from toros.web.app import create_app
 from toros.web.archive import Archive
 
-EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><b>{{ 7*7 }}"
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><b>{{ 7**7 }}"
 
 
 def closed() -> None:
@@ -96,7 +96,7 @@ async def test_nothing_that_a_header_says_becomes_part_of_a_page(browser: Browse
         if "/file" in path:
             continue
         shown += "alert(1)" in page.text
-        assert "49" not in page.text.replace(EVIL, ""), "a template in the data is not filled in"
+        assert "823543" not in page.text, "a template in the data is not filled in"
         assert [script.attributes["src"].partition("?")[0] for script in page.all("script")] == [
             "/toros/static/frame.js"
         ]
